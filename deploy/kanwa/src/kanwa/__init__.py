@@ -1,0 +1,1 @@
+"""The kanwa command line, the embedded run, its seed and its demonstration."""

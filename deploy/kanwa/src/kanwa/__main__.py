@@ -1,0 +1,5 @@
+"""`python -m kanwa` is the `kanwa` command."""
+
+from kanwa.cli import app
+
+app()

@@ -1,0 +1,1 @@
+"""Example cases of all four procedure groups, driven through the loop by plain FHIR calls."""

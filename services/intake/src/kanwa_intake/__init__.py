@@ -1,0 +1,1 @@
+"""Intake: referrals, triage, MDT decisions and the referral dossier."""

@@ -1,0 +1,1 @@
+"""The rules of a referral: pure functions over FHIR trees and facts."""

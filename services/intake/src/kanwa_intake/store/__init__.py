@@ -1,0 +1,1 @@
+"""SQL that intake asks beside the engine's."""

@@ -1,0 +1,1 @@
+"""MDT: the board and the event stream."""

@@ -1,0 +1,1 @@
+"""What the board shows, as pure functions of the events; no input, output or clock."""

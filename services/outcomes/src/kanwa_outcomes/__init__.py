@@ -1,0 +1,1 @@
+"""Outcomes: measurements, response classes and follow-up."""

@@ -1,0 +1,1 @@
+"""SQL over the tables that outcomes has beside the engine's."""

@@ -1,0 +1,1 @@
+"""Scheduling: IR suites, operators, appointments and procedures."""

@@ -1,0 +1,1 @@
+"""SQL over the tables that scheduling adds to the resources."""

@@ -1,0 +1,1 @@
+"""The FHIR engine, messaging and clinical catalogue that every kanwa service shares."""

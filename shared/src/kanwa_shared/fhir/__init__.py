@@ -1,0 +1,1 @@
+"""FHIR R4 as kanwa reads and answers it."""

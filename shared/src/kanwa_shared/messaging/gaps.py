@@ -1,0 +1,256 @@
+"""What a consumer misses: noticed by comparing with the sources' logs, fetched from there, counted.
+
+A consumer whose queue lost a message (a binding removed by hand, a purged queue, a broker restored from a backup) must
+not depend on somebody seeing it. So each worker walks along the log of every source that it listens to. An event that
+the broker confirmed, that the consumer is bound to, and that is neither received, nor waiting for another attempt, nor
+given up, is missing; if it still is at the next look, it is fetched with its resource and handled like a delivery. The
+inbox makes it harmless if both arrive. Nothing here is on the way of a delivery.
+
+A row in `delivery_attempt` says that an event waits, not that its message is still in a queue: a retry queue may be
+purged as well. So the stored position stays before what waits, and what should have come back by now is missing.
+
+How far the walk may go: an event that is still in the queue is late, not missing. Below the highest sequence that was
+delivered everything must have come before; above it only if the queue is empty. No clock is compared with another.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
+
+from kanwa_shared.messaging import metrics
+from kanwa_shared.messaging.broker import BrokerError
+from kanwa_shared.messaging.deliveries import Subscriber
+from kanwa_shared.messaging.envelope import Event
+from kanwa_shared.messaging.source_log import SourceLogs, SourceLogUnavailable
+
+_log = structlog.get_logger(__name__)
+
+HEADS_OF_A_PAGE: Final = 1000
+FETCHED_AT_ONCE: Final = 100
+
+#: Handle an event as if it had been delivered; returns when it is settled.
+Deliver = Callable[[Event], Awaitable[None]]
+QueueIsEmpty = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class GapSettings:
+    """A look every `check_seconds`; what is missing must be so for `grace_seconds` before it is fetched."""
+
+    check_seconds: float = 15.0
+    grace_seconds: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Up to `settled` each event was received, given up, or is not for the consumer; what is `missing` comes after.
+
+    Up to `walked` it is known of each event whether it is missing.
+    """
+
+    settled: int
+    walked: int
+    missing: list[Event]
+
+
+@dataclass(slots=True)
+class _Source:
+    """`delivered` is the highest sequence that came; `missing` event ids with the time of the first look."""
+
+    delivered: int = 0
+    missing: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Gaps:
+    """Walks along the sources' logs for one subscription of one consumer.
+
+    `overdue_seconds`: a delivery that waits for another attempt and has not shown itself for so long is missing.
+    """
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        logs: SourceLogs,
+        deliver: Deliver,
+        queue_is_empty: QueueIsEmpty,
+        overdue_seconds: float,
+        settings: GapSettings | None = None,
+    ) -> None:
+        self._subscriber = subscriber
+        self._logs = logs
+        self._deliver = deliver
+        self._queue_is_empty = queue_is_empty
+        self._overdue = timedelta(seconds=overdue_seconds)
+        self._settings = settings or GapSettings()
+        self._sources = {source: _Source() for source in logs.sources}
+        self._takes_everything = "#" in subscriber.patterns
+        self._wake = asyncio.Event()
+
+    def delivered(self, event: Event) -> None:
+        """The broker has delivered this event; one that skips a sequence is a reason to look at once."""
+        source = self._sources.get(event.service)
+        if source is None:
+            return
+        if self._takes_everything and source.delivered and event.sequence > source.delivered + 1:
+            self._wake.set()
+        source.delivered = max(source.delivered, event.sequence)
+
+    async def run(self) -> None:
+        """Look again and again until cancelled; what can't be asked is asked the next time."""
+        while True:
+            await self._pause()
+            for source in self._sources:
+                try:
+                    await self.check(source)
+                except (SourceLogUnavailable, DatabaseError, PoolTimeout, BrokerError) as error:
+                    metrics.GAP_CHECKS_FAILED.labels(self._subscriber.name, source).inc()
+                    _log.warning(
+                        "source_log_not_compared",
+                        consumer=self._subscriber.name,
+                        source=source,
+                        reason=str(error)
+                        if isinstance(error, SourceLogUnavailable)
+                        else type(error).__name__,
+                    )
+
+    async def check(self, source: str) -> None:
+        """Compare with the log of `source` as far as can be known, fetch what has been missing for long enough.
+
+        Raises SourceLogUnavailable, BrokerError and what the database raises.
+        """
+        state, stored = self._sources[source], await self._position(source)
+        missing: list[Event] = []
+        position, all_settled = stored, True
+        while True:
+            page = await self._logs.page(source, position, HEADS_OF_A_PAGE, with_resources=False)
+            if page.last < position:
+                # The source was restored from a backup: it gives these numbers a second time.
+                _log.error(
+                    "source_log_went_back", consumer=self._subscriber.name, source=source, last=page.last
+                )
+                await self._advance(source, page.last)
+                return
+            # After the page: what it says is published was in the queue by then, or had been delivered.
+            known_up_to = page.published if await self._queue_is_empty() else state.delivered - 1
+            walk = await self._walk(page.events, min(known_up_to, page.published))
+            missing += walk.missing
+            # The stored position stays before what is missing or waits, but the walk goes on.
+            if all_settled and walk.settled > stored:
+                self._count_what_is_gone(source, stored, walk.settled, page.events)
+                await self._advance(source, walk.settled)
+                stored = walk.settled
+            all_settled = all_settled and walk.settled == walk.walked
+            page_is_last = len(page.events) < HEADS_OF_A_PAGE
+            if walk.walked <= position or page_is_last or len(missing) >= HEADS_OF_A_PAGE:
+                break
+            position = walk.walked
+        await self._fetch_ripe(source, state, missing)
+
+    async def _walk(self, events: Sequence[Event], known_up_to: int) -> _Walk:
+        """Go along a page as far as it can be said of each event that it is settled, waits, or is missing."""
+        wanted = [event for event in events if self._subscriber.binding.wants(event.routing_key)]
+        waits = await self._unsettled([event.id for event in wanted])
+        missing: list[Event] = []
+        settled = walked = 0
+        all_settled = True
+        for event in events:
+            if event.id in waits:
+                all_settled = False
+                if not waits[event.id]:
+                    if event.sequence > known_up_to:
+                        break
+                    missing.append(event)
+            walked = event.sequence
+            settled = walked if all_settled else settled
+        return _Walk(settled, walked, missing)
+
+    async def _fetch_ripe(self, source: str, state: _Source, missing: Sequence[Event]) -> None:
+        now = time.monotonic()
+        state.missing = {event.id: state.missing.get(event.id, now) for event in missing}
+        ripe = [e for e in missing if now - state.missing[e.id] >= self._settings.grace_seconds]
+        if not ripe:
+            return
+        metrics.EVENT_GAPS.labels(self._subscriber.name, source).inc(len(ripe))
+        _log.error("events_missing", consumer=self._subscriber.name, source=source, count=len(ripe))
+        for first, length in _runs(ripe):
+            page = await self._logs.page(source, first - 1, length, with_resources=True)
+            fetched = [e for e in page.events if e.id in state.missing and e.service == source]
+            # Begun in their order, which is the order within each resource.
+            await asyncio.gather(*map(self._deliver, fetched))
+            metrics.EVENTS_FETCHED.labels(self._subscriber.name, source).inc(len(fetched))
+
+    def _count_what_is_gone(self, source: str, position: int, walked: int, events: Sequence[Event]) -> None:
+        """Sequences that the source's retention has deleted; a consumer that begins has missed nothing by it."""
+        gone = walked - position - sum(event.sequence <= walked for event in events)
+        if gone > 0 and position > 0:
+            metrics.EVENTS_BEYOND_RETENTION.labels(self._subscriber.name, source).inc(gone)
+            _log.error("events_beyond_retention", consumer=self._subscriber.name, source=source, count=gone)
+
+    async def _unsettled(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Those that are neither received nor given up, and whether they wait for another attempt."""
+        if not ids:
+            return {}
+        name = self._subscriber.name
+        async with self._subscriber.pool.connection() as connection:
+            cursor = await connection.execute(_UNSETTLED, (self._overdue, list(ids), name, name, name))
+            return {row[0]: row[1] for row in await cursor.fetchall()}
+
+    async def _position(self, source: str) -> int:
+        async with self._subscriber.pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT sequence FROM source_position WHERE consumer = %s AND source = %s",
+                (self._subscriber.name, source),
+            )
+            row = await cursor.fetchone()
+            return int(row[0]) if row else 0
+
+    async def _advance(self, source: str, sequence: int) -> None:
+        async with self._subscriber.pool.connection() as connection:
+            await _store_position(connection, self._subscriber.name, source, sequence)
+
+    async def _pause(self) -> None:
+        some_missing = any(source.missing for source in self._sources.values())
+        seconds = self._settings.grace_seconds if some_missing else self._settings.check_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+
+async def _store_position(
+    connection: AsyncConnection[Any], consumer: str, source: str, sequence: int
+) -> None:
+    await connection.execute(
+        "INSERT INTO source_position (consumer, source, sequence) VALUES (%s, %s, %s)"
+        " ON CONFLICT (consumer, source) DO UPDATE SET sequence = excluded.sequence",
+        (consumer, source, sequence),
+    )
+
+
+def _runs(events: Sequence[Event]) -> list[tuple[int, int]]:
+    """First sequence and length of each run without a hole, cut to what one page holds."""
+    runs: list[tuple[int, int]] = []
+    for event in events:
+        if runs and event.sequence == runs[-1][0] + runs[-1][1] and runs[-1][1] < FETCHED_AT_ONCE:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((event.sequence, 1))
+    return runs
+
+
+_UNSETTLED: Final = """
+SELECT given.event, coalesce(a.updated_at > now() - %s::interval, false) AS waits
+FROM unnest(%s::text[]) AS given (event)
+LEFT JOIN delivery_attempt a ON a.consumer = %s AND a.event_id = given.event::uuid
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.consumer = %s AND i.event_id = given.event::uuid)
+  AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.consumer = %s AND d.event_id = given.event::uuid)
+"""

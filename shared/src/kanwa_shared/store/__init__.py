@@ -1,0 +1,1 @@
+"""PostgreSQL: resources with all their versions, and the one commit that writes them with their events."""

@@ -1,0 +1,51 @@
+"""What an owner does with resources that are handed over to it."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from kanwa_shared.fhir.json_text import dumps
+from kanwa_shared.messaging.envelope import Ack, HandOver
+from kanwa_shared.rest.engine import Engine
+from kanwa_shared.rest.reactions import Reactions
+from kanwa_shared.rest.service import ServiceDefinition
+from kanwa_shared.settings import BaseServiceSettings
+from kanwa_shared.store.pool import open_pool
+from kanwa_shared.store.resources import ResourceStore
+
+
+@pytest.fixture
+async def engine(database: Callable[..., str]) -> AsyncIterator[Engine]:
+    url = database()
+    settings = BaseServiceSettings.load(database_url=url, auth_mode="open")
+    async with open_pool(url, max_size=2) as pool:
+        yield Engine(ServiceDefinition("intake"), settings, ResourceStore(pool), {})
+
+
+async def hand_over(engine: Engine, interaction: str, **elements: Any) -> int:
+    """Deliver a Task from outcomes; gives the version that the owner has then."""
+    task = {"resourceType": "Task", "id": "t", "intent": "plan", **elements}
+    handed = HandOver(
+        id=str(uuid4()),
+        source="https://kanwa.example/outcomes",
+        time=datetime.now(UTC),
+        target="intake",
+        interaction=interaction,
+        resource_type="Task",
+        resource_id="t",
+        body=dumps(task),
+    )
+    assert await Reactions(engine).on_hand_over(handed) == Ack()
+    return (await engine.store.read("Task", "t")).version
+
+
+async def test_an_update_that_says_nothing_new_is_no_version(engine: Engine) -> None:
+    """Until the sender's copy has followed, each event lets it send the same update, at another time."""
+    assert await hand_over(engine, "create", status="requested") == 1
+    assert await hand_over(engine, "update", status="completed", lastModified="2026-11-25T09:25:18.532Z") == 2
+    assert await hand_over(engine, "update", status="completed", lastModified="2026-11-25T09:25:19.516Z") == 2
+    assert await hand_over(engine, "create", status="requested") == 2
+    assert await hand_over(engine, "update", status="cancelled", lastModified="2026-11-25T09:25:20.000Z") == 3
