@@ -175,7 +175,7 @@ async def test_a_step_after_a_version_that_is_missing_is_told_although_it_may_be
 
 
 async def test_filters_narrow_a_topic(service: Intake, listening: Subscriber) -> None:
-    wanted = ("ServiceRequest?patient=Patient/p2", "priority=stat,asap")
+    wanted = ("ServiceRequest?patient=Patient/p2", f"patient={BASE}/Patient/p2", "priority=stat,asap")
     await subscribe(service, subscription(listening.url, filters=wanted))
     await refer(service, 1, patient="p1")
     (mine,) = await refer(service, 1, patient="p2")

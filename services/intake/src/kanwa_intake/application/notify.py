@@ -35,7 +35,8 @@ async def notify_subscribers(event: Event, context: Context) -> None:
         for subscription, topic, filters in wanting
         if topic in fired
         and all(
-            satisfies(condition_of(event.resource_type, query), rows, event.resource_id) for query in filters
+            satisfies(condition_of(event.resource_type, query), rows, event.resource_id, base_url=base_url)
+            for query in filters
         )
     ]
     if subscriptions:

@@ -175,7 +175,11 @@ def topics_met(resource_type: str, interaction: str, tree: Tree, base_url: str) 
     if not topics:
         return []
     rows = index(tree, base_url=base_url)
-    return [t for t in topics if satisfies(condition_of(resource_type, t.current), rows, tree["id"])]
+    return [
+        topic
+        for topic in topics
+        if satisfies(condition_of(resource_type, topic.current), rows, tree["id"], base_url=base_url)
+    ]
 
 
 def fires(topic: SubscriptionTopic, previous: Tree | None, base_url: str) -> bool:
@@ -183,4 +187,5 @@ def fires(topic: SubscriptionTopic, previous: Tree | None, base_url: str) -> boo
     if previous is None or not topic.previous:
         return True
     rows = index(previous, base_url=base_url)
-    return satisfies(condition_of(topic.resource_type, topic.previous), rows, previous["id"])
+    condition = condition_of(topic.resource_type, topic.previous)
+    return satisfies(condition, rows, previous["id"], base_url=base_url)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#reference
 from collections.abc import Iterator
 
 from kanwa_shared.errors import Invalid, NotSupported
+from kanwa_shared.fhir.search.conditions import HasTokens
 from kanwa_shared.fhir.search.definitions import SearchParameter, all_types
 
 
@@ -29,6 +30,14 @@ def reference_forms(parameter: SearchParameter, modifier: str, value: str) -> It
         raise Invalid(f"{parameter.code}:{modifier}={value}: the value is of another type than the modifier")
     if resource_type in types or (resource_type in all_types() and not parameter.as_type):
         yield f"={resource_type}/{rest.split('/_history/')[0]}"
+
+
+def local_tokens(condition: HasTokens, base_url: str) -> list[str]:
+    """The condition's tokens as resources are indexed: a URL of this server means the relative reference."""
+    base = f"={base_url.rstrip('/')}/"
+    if not (condition.reference and base_url):
+        return list(condition.any_of)
+    return [text.replace(base, "=", 1) for text in condition.any_of]
 
 
 def _wanted(parameter: SearchParameter, modifier: str, types: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from kanwa_shared.errors import NotSupported
 from kanwa_shared.fhir.search.conditions import AllOf, AnyOf, Condition, HasId, HasTokens, Not
 from kanwa_shared.fhir.search.indexing import IndexRows
+from kanwa_shared.fhir.search.references import local_tokens
 
 
 def check_decidable(condition: Condition) -> None:
@@ -19,18 +20,21 @@ def check_decidable(condition: Condition) -> None:
             raise NotSupported("only codes, identifiers, uris, ids and references can be compared here")
 
 
-def satisfies(condition: Condition, rows: IndexRows, id: str) -> bool:
-    """Whether the resource with these index rows and this id satisfies a condition that `check_decidable` passed."""
+def satisfies(condition: Condition, rows: IndexRows, id: str, *, base_url: str) -> bool:
+    """Whether the resource with these index rows and this id satisfies a condition that `check_decidable` passed.
+
+    `base_url` is the one that the rows were made with.
+    """
     match condition:
-        case HasTokens(any_of):
-            return not set(any_of).isdisjoint(rows.tokens)
+        case HasTokens():
+            return not set(local_tokens(condition, base_url)).isdisjoint(rows.tokens)
         case HasId(ids):
             return id in ids
         case Not(inner):
-            return not satisfies(inner, rows, id)
+            return not satisfies(inner, rows, id, base_url=base_url)
         case AllOf(several):
-            return all(satisfies(one, rows, id) for one in several)
+            return all(satisfies(one, rows, id, base_url=base_url) for one in several)
         case AnyOf(several):
-            return any(satisfies(one, rows, id) for one in several)
+            return any(satisfies(one, rows, id, base_url=base_url) for one in several)
         case _:
             raise NotSupported("only codes, identifiers, uris, ids and references can be compared here")

@@ -27,6 +27,7 @@ from kanwa_shared.fhir.search.conditions import (
 )
 from kanwa_shared.fhir.search.judging import flattened, has_steps, leaves_few
 from kanwa_shared.fhir.search.ranges import Bound, RangeTest
+from kanwa_shared.fhir.search.references import local_tokens
 from kanwa_shared.fhir.search.text import HIGHEST, normalised
 from kanwa_shared.fhir.search.values import UNIT_SEPARATOR
 
@@ -116,7 +117,7 @@ class Statement:
         parts: list[Composed] = []
         for part in flat:
             if isinstance(part, HasTokens) and len(part.any_of) == 1:
-                together.append(self._local(part.any_of[0]) if part.reference else part.any_of[0])
+                together += local_tokens(part, self.base_url)
             else:
                 parts.append(self.where(part, resource_type, resource, driven=driven))
         if together:
@@ -124,14 +125,9 @@ class Statement:
         return joined(" AND ", parts, "true")
 
     def _tokens(self, condition: HasTokens, resource: sql.Identifier) -> Composed:
-        texts = [self._local(text) if condition.reference else text for text in condition.any_of]
+        texts = local_tokens(condition, self.base_url)
         operator = sql.SQL("@>" if len(texts) == 1 else "&&")
         return sql.SQL("{}.tokens {} {}").format(resource, operator, self.texts(texts))
-
-    def _local(self, text: str) -> str:
-        """A token of an absolute reference into this server, as the relative reference that is stored."""
-        base = f"={self.base_url.rstrip('/')}/"
-        return text.replace(base, "=", 1) if self.base_url else text
 
     def _updated(self, tests: tuple[RangeTest, ...], resource: sql.Identifier) -> Composed:
         moment = sql.SQL("{}.last_updated").format(resource)
