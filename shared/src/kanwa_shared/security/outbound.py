@@ -21,6 +21,9 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 _NAT64: Final = ip_network("64:ff9b::/96")
+#: Of IPv6, only here are there public hosts; the registry of special addresses that `is_global` reads leaves some of
+#: the rest out: site-local, translated by the network's own NAT64, segment routing, IPv4-compatible.
+_PUBLIC_IPV6: Final = ip_network("2000::/3")
 
 
 class TargetRefused(Exception):
@@ -43,6 +46,8 @@ class TargetPolicy:
         plain = _unwrapped(address)
         if any(plain in network for network in self.networks):
             return True
+        if plain.version == 6 and plain not in _PUBLIC_IPV6:
+            return False
         return scheme == "https" and plain.is_global and not plain.is_multicast
 
 
