@@ -321,6 +321,27 @@ async def test_a_subscription_ends_when_it_said(service: Intake, listening: Subs
     assert listening.numbers == []
 
 
+@pytest.mark.parametrize("moment", ["2016-12-31T23:59:60Z", "9999-12-31T23:59:60Z", "9999-12-31"])
+async def test_a_leap_second_and_the_end_of_the_calendar_are_times_like_others(
+    service: Intake, listening: Subscriber, moment: str
+) -> None:
+    observation = {
+        "resourceType": "Observation",
+        "id": "inr",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "6301-6"}]},
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": moment,
+        "valueQuantity": {"value": 1.2},
+    }
+    await service.replicate(observation, service="outcomes")
+    for more in ({"authoredOn": moment}, {"occurrencePeriod": {"start": moment, "end": moment}}):
+        await service.write(referral(**more), 201)
+    if "T" in moment:
+        await service.write({**subscription(listening.url), "end": moment}, 201)
+    await service.hear_itself()
+
+
 async def test_who_turns_it_off_or_deletes_it_is_sent_no_more(service: Intake, listening: Subscriber) -> None:
     for remove in (False, True):
         reference = await subscribe(service, subscription(f"{listening.url}/{remove}"))

@@ -45,6 +45,19 @@ async def test_count_limits_the_entries_and_not_the_total(hospital: Scheduling) 
     assert answer.json()["total"] == 7
 
 
+@pytest.mark.parametrize("start", ["9999-12-31", "9999-12-31T23:59:60Z"])
+async def test_a_start_at_the_end_of_the_calendar_finds_nothing(hospital: Scheduling, start: str) -> None:
+    answer = await hospital.call("find", *find_parameters("r", start)[:2])
+    assert (answer.status_code, answer.json()["total"]) == (200, 0)
+
+
+async def test_a_leap_second_in_a_slot_is_kept_when_the_slot_is_cut(hospital: Scheduling) -> None:
+    slot = await hospital.read("Slot/suite-am")
+    await hospital.put({**slot, "start": at(-1 / 60).replace(":00Z", ":60Z")}, 200)
+    booked = await hospital.book((await hospital.find())[1])
+    assert booked.status_code == 201, booked.text
+
+
 async def test_nothing_before_now_is_offered(hospital: Scheduling) -> None:
     await hospital.slot("suite-past", "suite", -100, -80)
     await hospital.slot("operator-past", "operator", -100, -80)

@@ -26,6 +26,7 @@ from kanwa_intake.domain.subscriptions import (
 from kanwa_intake.domain.webhook_signature import shown_secret, signature_headers
 from kanwa_shared.clinical import codes
 from kanwa_shared.fhir.json_text import dumps
+from kanwa_shared.fhir.search.dates import LATEST
 from kanwa_shared.fhir.validation import validate
 from tests.support.subscriptions import appointment, referral, subscription
 
@@ -67,6 +68,18 @@ def test_what_is_asked_for_is_read() -> None:
     )
     assert channel.heartbeat_seconds == 60
     assert channel.end == datetime(2026, 12, 31, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2026-12-31T23:59:60Z", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("2027-01-01T08:59:60.5+09:00", datetime(2027, 1, 1, microsecond=500_000, tzinfo=UTC)),
+        ("9999-12-31T23:59:60Z", LATEST),
+    ],
+)
+def test_an_end_in_a_leap_second_is_the_next_second(end: str, expected: datetime) -> None:
+    assert read_channel({**subscription(ENDPOINT), "end": end}).end == expected
 
 
 def test_bounds_hold_whatever_is_asked_for() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanwa_shared.fhir.search.dates import EARLIEST, LATEST, period_of, range_of
+from kanwa_shared.fhir.search.dates import EARLIEST, LATEST, later, period_of, range_of, zone_of
 from kanwa_shared.fhir.search.ranges import (
     PREFIXES,
     Arm,
@@ -23,6 +23,30 @@ from kanwa_shared.fhir.search.ranges import (
 
 NAIVE = datetime  # hypothesis and a calendar without zones take naive ones
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:60Z", "9999-12-31T23:59:59.999999Z", "9999-12-31", "9999"]
+)
+def test_the_end_of_the_calendar_is_no_error(text: str) -> None:
+    low, high = range_of(text)
+    assert low <= high == LATEST
+    assert period_of(text, None) == period_of(text, text) == (low, LATEST)
+    assert later(low, timedelta(days=3653)) == LATEST
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("2026-12-31T23:59:60Z", 0), ("2026-12-31T23:59:60.5+09:00", 9), ("2026-03-05T14:00-03:30", -3.5)],
+)
+def test_an_instant_tells_its_zone(text: str, offset: float) -> None:
+    assert zone_of(text).utcoffset(None) == timedelta(hours=offset)
+
+
+@pytest.mark.parametrize("text", ["2026-12-31", "2026-12-31T23:59:00", "2026-12-31T23:59:00+30:00", "noon"])
+def test_what_has_no_zone_tells_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        zone_of(text)
 
 
 @pytest.mark.parametrize(

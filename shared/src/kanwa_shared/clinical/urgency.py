@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from kanwa_shared.fhir.search.dates import later
+
 
 class UrgencyClass(StrEnum):
     """How urgent a referral is, most urgent first."""
@@ -63,4 +65,4 @@ def due_time(priority: str | None, referred: datetime, limits: UrgencyLimits = D
     """When the procedure should have started; `referred` is aware. Raises ValueError for a naive time."""
     if referred.tzinfo is None:
         raise ValueError("the time of the referral needs a time zone")
-    return referred + limits.of(urgency_of(priority))
+    return later(referred, limits.of(urgency_of(priority)))

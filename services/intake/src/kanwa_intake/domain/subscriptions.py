@@ -14,6 +14,7 @@ from kanwa_intake.domain.subscription_topics import TOPICS, SubscriptionTopic, c
 from kanwa_intake.domain.subscription_topics_fhir import BACKPORT
 from kanwa_shared.errors import DomainError, Issue
 from kanwa_shared.fhir.json_types import Tree
+from kanwa_shared.fhir.search.dates import range_of
 
 Content = Literal["empty", "id-only", "full-resource"]
 CONTENTS: Final[tuple[Content, ...]] = ("empty", "id-only", "full-resource")
@@ -98,7 +99,7 @@ def read_channel(tree: Tree) -> Channel:
         heartbeat_seconds=heartbeat,
         timeout_seconds=min(timeout or TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX),
         events_per_notification=min(most or 1, EVENTS_PER_NOTIFICATION_MAX),
-        end=datetime.fromisoformat(tree["end"]) if "end" in tree else None,
+        end=range_of(tree["end"])[0] if "end" in tree else None,
     )
 
 

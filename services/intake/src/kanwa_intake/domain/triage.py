@@ -6,7 +6,7 @@ pain that is already in the range that counts as relief, since its effect could 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +16,7 @@ from kanwa_shared.clinical.catalogue import CatalogueEntry, procedure_of
 from kanwa_shared.clinical.response import is_eligible
 from kanwa_shared.errors import BusinessRule
 from kanwa_shared.fhir.json_types import Tree
+from kanwa_shared.fhir.search.dates import range_of
 
 PAIN: Final = "72514-3"
 
@@ -158,9 +159,7 @@ def _effective(observation: Tree) -> datetime:
     text = (
         observation.get("effectiveDateTime") or observation.get("effectivePeriod", {}).get("start") or "0001"
     )
-    padded = text + "0001-01-01"[len(text) :] if len(text) < 10 else text
-    moment = datetime.fromisoformat(padded)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return range_of(text)[0]
 
 
 def _loinc_codes(concept: Tree) -> set[str]:

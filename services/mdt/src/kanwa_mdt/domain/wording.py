@@ -1,11 +1,11 @@
 """FHIR data types in words, and their times as moments."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from kanwa_shared.clinical import codes
 from kanwa_shared.fhir.json_types import Tree
+from kanwa_shared.fhir.search.dates import range_of
 
 #: LOINC's own displays are too long for a card; these are kanwa's words for the codes it asks about.
 SHORT_NAMES: Final = {
@@ -21,7 +21,6 @@ SHORT_NAMES: Final = {
 }
 #: Units as a page shows them.
 _UNITS: Final = {"10*3/uL": "×10³/µL", "10*9/L": "×10⁹/L", "mL/min/{1.73_m2}": "mL/min/1.73 m²"}  # noqa: RUF001  # as printed
-_PARTIAL_DATE: Final = re.compile(r"\d{4}(-\d{2}){0,2}")
 
 
 def concept_words(concept: Tree | None) -> str:
@@ -70,12 +69,10 @@ def moment(text: object) -> datetime | None:
     """When a date, dateTime or instant begins; without a zone it counts as UTC. None if it is no time."""
     if not isinstance(text, str):
         return None
-    padded = text + "0001-01-01"[len(text) :] if _PARTIAL_DATE.fullmatch(text) else text
     try:
-        read = datetime.fromisoformat(padded)
+        return range_of(text)[0]
     except ValueError:
         return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def begin(tree: Tree, stem: str) -> datetime | None:

@@ -156,8 +156,11 @@ class Rendering:
         )
 
     def local(self, time: datetime) -> datetime:
-        """The time on the board's clock."""
-        return time.astimezone(self._zone)
+        """The time on the board's clock; as it is where the calendar ends before the board's day does."""
+        try:
+            return time.astimezone(self._zone)
+        except OverflowError:
+            return time
 
     def clock(self, time: datetime | None) -> str:
         """14:05."""

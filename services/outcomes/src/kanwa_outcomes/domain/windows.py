@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from kanwa_shared.clinical.catalogue import CatalogueEntry
+from kanwa_shared.fhir.search.dates import later
 
 #: JIVROSG-0202 judged the response at one week (doi 10.1093/annonc/mdp242).
 RESPONSE_DAY: Final = 7
@@ -35,9 +36,9 @@ def window_of(entry: CatalogueEntry, day: int, ended: datetime) -> Window:
         first, last = entry.follow_up.primary_window
     return Window(
         day,
-        ended + timedelta(days=first),
-        ended + timedelta(days=day),
-        ended + timedelta(days=last),
+        later(ended, timedelta(days=first)),
+        later(ended, timedelta(days=day)),
+        later(ended, timedelta(days=last)),
     )
 
 

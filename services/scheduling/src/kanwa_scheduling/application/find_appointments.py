@@ -23,7 +23,7 @@ from kanwa_shared.clinical.urgency import due_time
 from kanwa_shared.errors import BusinessRule, Issue
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.outcome import outcome_tree
-from kanwa_shared.fhir.search.dates import range_of
+from kanwa_shared.fhir.search.dates import later, range_of
 from kanwa_shared.rest.service import Context, OperationRequest, OperationResponse
 from kanwa_shared.store.stored import StoredResource
 
@@ -79,7 +79,7 @@ async def _referral(context: Context, query: FindQuery) -> StoredResource:
 def _period(context: Context, query: FindQuery) -> Interval:
     """The period asked for, from now on; its length by setting where the client leaves it open."""
     start = max(query.start or context.now, context.now)
-    end = query.end or start + timedelta(days=scheduling_settings(context).find_days)
+    end = query.end or later(start, timedelta(days=scheduling_settings(context).find_days))
     return Interval(start, max(start, end))
 
 

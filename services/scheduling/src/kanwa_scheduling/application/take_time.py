@@ -13,7 +13,7 @@ from kanwa_scheduling.store import slot_windows
 from kanwa_scheduling.store.bookings import claim_referrals, release_actors, take_actors
 from kanwa_shared.errors import VersionConflict
 from kanwa_shared.fhir.json_types import Tree
-from kanwa_shared.fhir.search.dates import range_of
+from kanwa_shared.fhir.search.dates import range_of, zone_of
 from kanwa_shared.rest.service import Context
 
 
@@ -115,5 +115,4 @@ def _moved(text: str, moment: datetime) -> str:
     """The instant in the offset that the Slot was written in; the text itself if the instant is the same."""
     if range_of(text)[0] == moment:
         return text
-    zone = datetime.fromisoformat(text).tzinfo
-    return moment.astimezone(zone).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return moment.astimezone(zone_of(text)).isoformat(timespec="seconds").replace("+00:00", "Z")

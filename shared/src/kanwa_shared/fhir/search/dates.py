@@ -52,7 +52,7 @@ def range_of(text: str, zone: tzinfo = UTC) -> Range:
         return _utc(datetime(year, month, 1, tzinfo=zone)), _after(*following, zone)
     day = datetime(year, month, int(found["day"]), tzinfo=zone)
     if found["hour"] is None:
-        return _utc(day), _utc(_plus(day, _DAY))
+        return _utc(day), _utc(later(day, _DAY))
     return _moment(day, found, zone)
 
 
@@ -63,7 +63,7 @@ def _quick_range(text: str, zone: tzinfo) -> Range | None:
     try:
         if len(text) == 10:
             day = datetime.fromisoformat(text).replace(tzinfo=zone)
-            return _utc(day), _utc(_plus(day, _DAY))
+            return _utc(day), _utc(later(day, _DAY))
         if text[10:11] != "T" or text[16:17] != ":" or not text.endswith(_ZONED):
             return None
         start = datetime.fromisoformat(text).astimezone(UTC)
@@ -75,22 +75,27 @@ def _quick_range(text: str, zone: tzinfo) -> Range | None:
 
 def _moment(day: datetime, found: re.Match[str], zone: tzinfo) -> Range:
     if found["zone"]:
-        zone = UTC if found["zone"] == "Z" else datetime.strptime(found["zone"], "%z").tzinfo or UTC
+        zone = _offset(found["zone"])
     start = day.replace(hour=int(found["hour"]), minute=int(found["minute"]), tzinfo=zone)
     if found["second"] is None:
-        return _utc(start), _utc(_plus(start, timedelta(minutes=1)))
+        return _utc(start), _utc(later(start, timedelta(minutes=1)))
     seconds, fraction = int(found["second"]), found["fraction"] or ""
     if seconds > 60:  # 60 is a leap second; UTC in Python has none, so it is the next second
         raise ValueError("a minute has at most 60 seconds")
-    start = _plus(start, timedelta(seconds=seconds, microseconds=int(fraction[:6].ljust(6, "0") or 0)))
-    return _utc(start), _utc(_plus(start, _WIDTHS[min(len(fraction), 6)]))
+    start = later(start, timedelta(seconds=seconds, microseconds=int(fraction[:6].ljust(6, "0") or 0)))
+    return _utc(start), _utc(later(start, _WIDTHS[min(len(fraction), 6)]))
 
 
 def _after(year: int, month: int, zone: tzinfo) -> datetime:
     return LATEST if year > 9999 else _utc(datetime(year, month, 1, tzinfo=zone))
 
 
-def _plus(moment: datetime, width: timedelta) -> datetime:
+def _offset(text: str) -> tzinfo:
+    return UTC if text == "Z" else datetime.strptime(text, "%z").tzinfo or UTC
+
+
+def later(moment: datetime, width: timedelta) -> datetime:
+    """The moment after `width`, `LATEST` where that is beyond what a datetime holds."""
     try:
         return moment + width
     except OverflowError:
@@ -109,4 +114,12 @@ def period_of(start: str | None, end: str | None, zone: tzinfo = UTC) -> Range:
     """The range of a Period: from the start of its start to the end of its end, open where one is missing."""
     low = range_of(start, zone)[0] if start else EARLIEST
     high = range_of(end, zone)[1] if end else LATEST
-    return low, max(high, low + _MICROSECOND)
+    return low, max(high, later(low, _MICROSECOND))
+
+
+def zone_of(text: str) -> tzinfo:
+    """The zone in which an instant is written. Raises ValueError where it has none, or is none."""
+    found = _PATTERN.fullmatch(text)
+    if found is None or not found["zone"]:
+        raise ValueError(f"{text!r} is not an instant")
+    return _offset(found["zone"])
