@@ -13,6 +13,7 @@ from kanwa.broker_accounts import SERVICES, accounts
 from kanwa.gateway import service_for
 from kanwa_shared.fhir.validation import RESOURCE_TYPES
 from kanwa_shared.messaging.topology import Topology
+from kanwa_shared.rest.app import PEER_ROUTES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -177,6 +178,28 @@ def test_nginx_and_the_embedded_gateway_agree_on_what_is_not_fhir(path: str) -> 
     )
     _, service = max(location for location in locations if path.startswith(location[0]))
     assert service == service_for(path)
+
+
+def location_by_nginx(path: str) -> str:
+    """The location of the template that nginx takes for a path: the exact one, a pattern's, the longest prefix's."""
+    found = re.findall(
+        r"^    location (=|~)? ?(\S+) \{",
+        (ROOT / "deploy/nginx/kanwa.conf.template").read_text(),
+        re.MULTILINE,
+    )
+    exact = [place for kind, place in found if kind == "=" and place == path]
+    patterns = [place for kind, place in found if kind == "~" and re.search(place, path)]
+    prefixes = [place for kind, place in found if not kind and place[0] == "/" and path.startswith(place)]
+    return (exact or patterns or [max(prefixes, key=len)])[0]
+
+
+@pytest.mark.parametrize("path", [path for _, path, _ in PEER_ROUTES])
+def test_no_gateway_leads_to_what_the_services_ask_each_other(path: str) -> None:
+    board = location_by_nginx("/")
+    assert location_by_nginx("/fhir/Task") == "/fhir/"
+    for asked in (path, f"{path}/", f"/{path}"):
+        assert location_by_nginx(asked) == board
+        assert service_for(asked) == "mdt", "which has no such path"
 
 
 def test_nginx_sends_each_sources_event_log_to_that_source_alone() -> None:

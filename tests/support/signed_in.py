@@ -5,11 +5,14 @@ from typing import Any
 
 from tests.support.authorization import AUDIENCE, ISSUER, AuthorizationServer
 
+PEER_PASSWORD = "what-services-share"
+
 
 def protected_settings(server: AuthorizationServer) -> dict[str, Any]:
     """Settings under which the server's tokens are asked for."""
     return {
         "auth_mode": "jwt", "auth_issuer": ISSUER, "auth_audience": AUDIENCE, "auth_jwks_file": server.file,
+        "events_password": PEER_PASSWORD,
     }  # fmt: skip
 
 

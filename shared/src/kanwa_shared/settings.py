@@ -46,7 +46,7 @@ class BaseServiceSettings(BaseSettings):
     peer_scheduling_url: str = "http://scheduling:8000/fhir"
     peer_outcomes_url: str = "http://outcomes:8000/fhir"
     peer_timeout_seconds: float = 10.0
-    #: With this, workers read each other's event logs (`GET /events`) and nothing else.
+    #: With this, workers read each other's event logs (`GET /events`), and services ask each other (`/peers/…`).
     events_password: str | None = Field(None, repr=False, min_length=12)
     #: How often a worker compares what it received with what the sources' logs say.
     gap_check_seconds: float = Field(15.0, gt=0)

@@ -10,8 +10,12 @@ import pytest
 
 from kanwa_shared.fhir.search.compartment import patient_compartment
 from kanwa_shared.fhir.search.definitions import parameters_of
+from kanwa_shared.rest.operations.record import RECORD_PATH
+from kanwa_shared.rest.peers import url_of
+from kanwa_shared.security.authentication import PEER_HEADER
+from tests.support.authorization import AuthorizationServer
 from tests.support.fhir_server import FhirServer, fhir_server
-from tests.support.signed_in import authorization_server, bearer, protected_settings
+from tests.support.signed_in import PEER_PASSWORD, authorization_server, bearer, protected_settings
 
 P, Q = {"reference": "Patient/p"}, {"reference": "Patient/q"}
 OBSERVATION: dict[str, Any] = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
@@ -160,18 +164,86 @@ async def test_types_that_the_token_may_not_read_are_left_out_and_named(
     async with fhir_server(database, **protected_settings(authorization)) as server:
         server.fhir.headers.update(bearer(authorization, "system/*.cruds"))
         await fill(server.fhir)
-        server.fhir.headers.update(
-            bearer(authorization, "system/Patient.rs system/Condition.rs system/Location.r")
-        )
+        scopes = "system/Patient.rs system/Condition.rs system/Practitioner.r system/Location.r"
+        server.fhir.headers.update(bearer(authorization, scopes))
         bundle = await read(server.fhir)
-        assert set(entries(bundle)) == {"Patient/p", "Condition/c", "Location/theatre"}
+        seen = {"Patient/p", "Condition/c", "Practitioner/d"}
+        assert set(entries(bundle)) == seen, "a Device that is withheld tells no Location"
         outcome = bundle["entry"][-1]
         assert outcome["search"]["mode"] == "outcome"
         assert "Observation" in outcome["resource"]["issue"][0]["diagnostics"]
-        asked = {"part": "members", "patient": "p", "types": ["Observation", "Condition"], "limit": 9}
-        answer = await server.fhir.post("$record", json=asked)
-        assert [held["resource_type"] for held in answer.json()] == ["Condition"], "no way past the scopes"
-        assert (await server.fhir.post("$record", json={})).status_code == 400
+        cookie = {"cookie": f"kanwa_token={server.fhir.headers.pop('authorization').removeprefix('Bearer ')}"}
+        answer = await server.fhir.get("Patient/p/$everything", headers=cookie)
+        assert set(entries(answer.json())) == seen, "a browser is asked for in its name as well"
+
+
+class Peer:
+    """Asks one service as another would, with a token of `scopes` and the password that services share."""
+
+    def __init__(self, server: FhirServer, authorization: AuthorizationServer, scopes: str):
+        self._client = server.applications["intake"].state.engine.peers["intake"]
+        self._headers = bearer(authorization, scopes)
+
+    async def ask(self, content: dict[str, Any], *, password: str | None = PEER_PASSWORD) -> httpx.Response:
+        headers = self._headers | ({PEER_HEADER: password} if password is not None else {})
+        return await self._client.post(url_of(self._client, RECORD_PATH), json=content, headers=headers)
+
+
+@pytest.fixture
+async def protected(
+    database: Callable[..., str], tmp_path: Path
+) -> AsyncIterator[tuple[FhirServer, AuthorizationServer]]:
+    authorization = authorization_server(tmp_path)
+    async with fhir_server(database, **protected_settings(authorization)) as server:
+        server.fhir.headers.update(bearer(authorization, "system/*.cruds"))
+        await fill(server.fhir)
+        yield server, authorization
+
+
+async def test_what_services_ask_each_other_is_answered_to_them_alone(
+    protected: tuple[FhirServer, AuthorizationServer],
+) -> None:
+    server, authorization = protected
+    asked = {"part": "members", "patient": "p", "types": ["Practitioner", "Condition"], "limit": 9}
+    peer = Peer(server, authorization, "system/*.cruds")
+    assert (await peer.ask(asked)).status_code == 200
+    for password in (None, "", PEER_PASSWORD + "x"):
+        refused = await peer.ask(asked, password=password)
+        assert (refused.status_code, refused.json()["resourceType"]) == (403, "OperationOutcome")
+    for name in ("$record", "$export-counts", "$capability"):
+        for answer in (await server.fhir.post(name, json=asked), await server.fhir.get(name)):
+            assert (answer.status_code, answer.json()["resourceType"]) == (404, "OperationOutcome")
+
+
+async def test_a_service_gives_another_no_more_than_the_caller_may_read(
+    protected: tuple[FhirServer, AuthorizationServer],
+) -> None:
+    peer = Peer(*protected, "system/Condition.rs system/Organization.r")
+    types = ["Practitioner", "Organization", "Condition"]
+    members = await peer.ask({"part": "members", "patient": "p", "types": types, "limit": 9})
+    assert [held["resource_type"] for held in members.json()] == ["Condition"]
+    references = await peer.ask({"part": "references", "patient": "p", "types": types})
+    assert references.json() == [], "the Organization is the Patient's, who may not be read"
+    peer = Peer(*protected, "system/Patient.rs system/Organization.r")
+    references = await peer.ask({"part": "references", "patient": "p", "types": types})
+    assert [held["id"] for held in references.json()] == ["o"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"part": "members", "patient": "p", "types": ["Condition"], "limit": 1002},
+        {"part": "members", "patient": "p", "types": ["Condition"], "limit": -1},
+        {"part": "members", "patient": "p", "types": ["Condition"] * 201},
+        {"part": "supporting", "patient": "p", "types": ["Location"], "keys": [["Location", "l"]] * 201},
+    ],
+)
+async def test_a_service_asks_another_for_a_bounded_part(
+    protected: tuple[FhirServer, AuthorizationServer], asked: dict[str, Any]
+) -> None:
+    answer = await Peer(*protected, "system/*.rs").ask(asked)
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
 
 
 def test_every_type_that_can_point_to_a_patient_by_a_parameter_named_so_is_in_the_compartment() -> None:

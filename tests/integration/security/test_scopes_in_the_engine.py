@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from kanwa_shared.rest.app import create_app
+from kanwa_shared.rest.capability import CAPABILITY_PATH
+from kanwa_shared.rest.peers import url_of
 from kanwa_shared.rest.service import ServiceDefinition
 from tests.support.authorization import AuthorizationServer, settings_of
 
@@ -121,4 +123,4 @@ async def test_how_to_get_a_token_is_told_without_one(client: httpx.AsyncClient)
     assert document["token_endpoint"].startswith("https://hospital.example/auth/")
     assert document["grant_types_supported"] == ["client_credentials"]
     assert (await client.get("Patient")).status_code == 401
-    assert (await client.get("$capability")).status_code == 200
+    assert (await client.get(url_of(client, CAPABILITY_PATH))).status_code == 200

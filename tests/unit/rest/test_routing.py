@@ -23,7 +23,7 @@ SEGMENTS = st.sampled_from(
         "$book",
         "$",
         "metadata",
-        "$capability",
+        "$export-counts",
         "$export",
         "",
         ".well-known",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanwa_shared.rest.app import ROUTES
+from kanwa_shared.rest.app import PEER_ROUTES, ROUTES
 from kanwa_shared.security.access import ANY_CALLER, check_access, check_chains, check_entry, required_access
 from kanwa_shared.security.caller import Caller, InsufficientScope
 from kanwa_shared.security.scopes import parse_scopes
@@ -71,14 +71,14 @@ def test_no_path_is_open_but_those_that_are_listed(method: str, rest: str) -> No
         assert path in {*OPEN, "/login", "/logout", "/favicon.ico"} or path.startswith("/static/")
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in ROUTES])
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in (*ROUTES, *PEER_ROUTES)])
 def test_every_route_of_the_engine_is_closed_or_meant_to_be_open(method: str, path: str) -> None:
     filled = path.replace("{resource_type}", "Task").replace("{id}", "1").replace("{version}", "1")
     access = required_access(method, filled.replace("{operation}", "hold"))
-    if path.startswith(("/fhir/$record", "/fhir/$export")):
+    if path in ("/peers/record", "/peers/export-counts") or path.startswith("/fhir/$export"):
         assert access == ANY_CALLER, "what answers asks about each type"
     else:
-        meant_open = {"/fhir/metadata", "/fhir/openapi.json", "/fhir/$capability"}
+        meant_open = {"/fhir/metadata", "/fhir/openapi.json", "/peers/capability"}
         assert access.needs or path in meant_open or "/.well-known/" in path
 
 

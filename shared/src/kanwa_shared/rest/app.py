@@ -18,7 +18,7 @@ from kanwa_shared.errors import DomainError, Issue, Unavailable
 from kanwa_shared.fhir.outcome import outcome_bytes
 from kanwa_shared.fhir.validation import RESOURCE_TYPES, warm
 from kanwa_shared.ownership import SYSTEM_SERVICE, ServiceName, owner_of
-from kanwa_shared.rest.capability import metadata, own_capability
+from kanwa_shared.rest.capability import CAPABILITY_PATH, metadata, own_capability
 from kanwa_shared.rest.create import create
 from kanwa_shared.rest.delete import conditional_delete, delete
 from kanwa_shared.rest.engine import Engine
@@ -28,8 +28,8 @@ from kanwa_shared.rest.history import history, system_history, type_history
 from kanwa_shared.rest.openapi import openapi
 from kanwa_shared.rest.operation import operation, system_operation
 from kanwa_shared.rest.operations.export import export_end, export_remarks, export_status
-from kanwa_shared.rest.operations.export_files import export_counts, export_file
-from kanwa_shared.rest.operations.record import answer_record
+from kanwa_shared.rest.operations.export_files import COUNTS_PATH, export_counts, export_file
+from kanwa_shared.rest.operations.record import RECORD_PATH, answer_record
 from kanwa_shared.rest.operations.registry import STANDARD
 from kanwa_shared.rest.patch import conditional_patch, patch
 from kanwa_shared.rest.read import read, vread
@@ -66,12 +66,9 @@ INSTANCE: Final = TYPE + "/{id}"
 ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("GET", "/fhir/metadata", metadata),
     ("GET", "/fhir/openapi.json", openapi),
-    ("GET", "/fhir/$capability", own_capability),
     ("GET", "/fhir/.well-known/smart-configuration", smart_configuration),
     ("GET", "/.well-known/smart-configuration", smart_configuration),
     ("GET", "/fhir/_history", system_history),
-    ("POST", "/fhir/$record", answer_record),
-    ("POST", "/fhir/$export-counts", export_counts),
     ("GET", "/fhir/$export/{job}", export_status),
     ("DELETE", "/fhir/$export/{job}", export_end),
     ("GET", "/fhir/$export/{job}/remarks", export_remarks),
@@ -97,6 +94,13 @@ ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("DELETE", TYPE, conditional_delete),
 )
 
+#: What the services ask each other, and nobody else: no gateway leads there.
+PEER_ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
+    ("GET", CAPABILITY_PATH, own_capability),
+    ("POST", RECORD_PATH, answer_record),
+    ("POST", COUNTS_PATH, export_counts),
+)
+
 #: Types of the referral loop: their models are built at start, those of the dossier when they are first met.
 WARMED: Final = frozenset(
     {"ServiceRequest", "Task", "Patient", "Condition", "CarePlan", "Practitioner", "DocumentReference", "Appointment",
@@ -111,7 +115,7 @@ def _routes(definition: ServiceDefinition) -> list[tuple[str, str, Endpoint]]:
     ]
     events = [("GET", path, event_log) for path in (EVENTS_PATH, f"{EVENTS_PATH}/{definition.name}")]
     operated = [("GET", "/health", health), ("GET", "/ready", ready), ("GET", "/metrics", metrics)]
-    return [*ROUTES, *system, *events, *operated]
+    return [*ROUTES, *PEER_ROUTES, *system, *events, *operated]
 
 
 def create_app(

@@ -1,6 +1,6 @@
 """capabilities: `GET [base]/metadata`. See https://hl7.org/fhir/R4/http.html#capabilities.
 
-Each service describes what it has registered at `$capability`; the statement at `/metadata` joins these.
+Each service describes what it has registered at `/peers/capability`; the statement at `/metadata` joins these.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,12 @@ from kanwa_shared.ownership import owner_of
 from kanwa_shared.profiles import profiles_of
 from kanwa_shared.rest.engine import Engine
 from kanwa_shared.rest.operations.registry import STANDARD, StandardOperation, operations_on
+from kanwa_shared.rest.peers import url_of
 from kanwa_shared.rest.responses import base_url_of, engine_of, negotiate, tree_response
 from kanwa_shared.rest.service import Operation
+from kanwa_shared.security.access import PEERS_PREFIX
 
+CAPABILITY_PATH: Final = f"{PEERS_PREFIX}capability"
 FHIR_VERSION: Final = "4.0.1"
 STATEMENT_DATE: Final = "2026-11-25"
 PEERS_REMEMBERED_SECONDS: Final = 60.0  # what a service offers changes with a deployment only
@@ -134,7 +137,7 @@ async def _peers_described(engine: Engine) -> list[Tree]:
 
 async def _ask(client: httpx.AsyncClient, name: str, known: list[Tree] | None) -> list[Tree]:
     try:
-        answer = await client.get("$capability")
+        answer = await client.get(url_of(client, CAPABILITY_PATH))
         answer.raise_for_status()
         return answer.json()
     except httpx.HTTPError as error:

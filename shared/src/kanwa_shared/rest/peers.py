@@ -11,6 +11,8 @@ from kanwa_shared.errors import Unavailable
 from kanwa_shared.fhir.http import FHIR_JSON
 from kanwa_shared.ownership import ServiceName
 from kanwa_shared.rest.responses import engine_of
+from kanwa_shared.security.access import PEERS_PREFIX
+from kanwa_shared.security.authentication import PEER_HEADER
 
 _FORWARDED: Final = ("authorization", "cookie", "prefer", "traceparent", "x-request-id")
 
@@ -28,23 +30,34 @@ async def ask(
     params: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> httpx.Response:
-    """One service's answer to a GET of `path`, which is below its FHIR base, or to a POST of `content`.
+    """One service's answer to a GET of `path`, or to a POST of `content`.
 
+    `path` is below the service's FHIR base, or begins with `/peers/` and is for services alone.
     Raises Unavailable, naming the service, when it gives none or refuses.
     """
+    engine = engine_of(request)
     headers = {**forwarded_headers(request), "accept": FHIR_JSON}
     if content is not None:
         headers["content-type"] = FHIR_JSON
+    if path.startswith(PEERS_PREFIX) and engine.settings.events_password is not None:
+        headers[PEER_HEADER] = engine.settings.events_password
     method = "GET" if content is None else "POST"
+    peer = engine.peers[service]
     try:
-        peer = engine_of(request).peers[service]
-        answer = await peer.request(method, path, params=params, headers=headers, content=content)
+        answer = await peer.request(
+            method, url_of(peer, path), params=params, headers=headers, content=content
+        )
         answer.raise_for_status()
     except httpx.HTTPError as error:
         raise Unavailable(
             f"{service} does not answer, and without it the answer would lack what it owns; try again"
         ) from error
     return answer
+
+
+def url_of(peer: httpx.AsyncClient, path: str) -> httpx.URL | str:
+    """`path` as the peer's client takes it: one that begins with `/` is the host's, any other below the FHIR base."""
+    return peer.base_url.copy_with(path=path) if path.startswith("/") else path
 
 
 def others(request: Request) -> list[ServiceName]:

@@ -21,7 +21,7 @@ OPEN_PATHS: Final = frozenset(
         "/ready",
         "/fhir/metadata",
         "/fhir/openapi.json",
-        "/fhir/$capability",
+        "/peers/capability",
         "/fhir/.well-known/smart-configuration",
         "/.well-known/smart-configuration",
         "/cds-services",
@@ -37,9 +37,12 @@ STATIC_PREFIX: Final = "/static/"
 METRICS_PATH: Final = "/metrics"
 #: A source's own log of events; of the board, its stream.
 EVENTS_PATH: Final = "/events"
+#: What the services ask each other in a caller's name: about many types, so what answers asks the caller about each.
+#: It is not below /fhir, so no gateway leads there; /peers/capability says no more than /fhir/metadata.
+PEERS_PREFIX: Final = "/peers/"
 
 #: Paths below /fhir that are about many types: any caller may ask, and is asked about each type by what answers.
-_ASKED_BY_TYPE: Final = frozenset({"$record", "$export", "$export-counts"})
+_ASKED_BY_TYPE: Final = frozenset({"$export"})
 
 _READING: Final = frozenset({"GET", "HEAD"})
 _BY_METHOD_ON_INSTANCE: Final[dict[str, Permission]] = {
@@ -83,7 +86,7 @@ def required_access(
     if path == "/fhir" or path.startswith("/fhir/"):
         segments = [segment for segment in path.removeprefix("/fhir").split("/") if segment]
         return Access(needs=_fhir_needs(method, segments, conditional, reading_operations))
-    if path == METRICS_PATH or path.startswith("/cds-services/"):
+    if path == METRICS_PATH or path.startswith(("/cds-services/", PEERS_PREFIX)):
         return ANY_CALLER
     return Access(needs=_WHOLE_CASES)
 

@@ -12,7 +12,14 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kanwa_shared.errors import DomainError, Forbidden
-from kanwa_shared.security.access import EVENTS_PATH, LOGIN_PATH, METRICS_PATH, check_access, required_access
+from kanwa_shared.security.access import (
+    EVENTS_PATH,
+    LOGIN_PATH,
+    METRICS_PATH,
+    PEERS_PREFIX,
+    check_access,
+    required_access,
+)
 from kanwa_shared.security.authenticator import Authenticator, TokenRefused
 from kanwa_shared.security.caller import ANONYMOUS, WORKER, Caller, InsufficientScope
 from kanwa_shared.security.challenge import send_redirect, send_refusal
@@ -21,6 +28,8 @@ from kanwa_shared.telemetry import AUTHENTICATION_REFUSALS
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "kanwa_token"
+#: In lower case, as headers arrive.
+PEER_HEADER: Final = "kanwa-peer"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Headers = Mapping[bytes, bytes]
@@ -34,6 +43,7 @@ class Authentication:
     the settings allow on loopback alone; then the Host must be a name that no outsider's DNS can point here.
     `/metrics` is open to peers in `metrics_networks` that come without a proxy. Workers of other services read
     `/events` with `events_password`; the gateway lets nobody else reach that path of a service that owns resources.
+    Below `/peers/` a service shows that password beside its caller's token.
     """
 
     def __init__(
@@ -84,6 +94,8 @@ class Authentication:
             return ANONYMOUS
         if access.open or (scope["path"] == METRICS_PATH and self._may_scrape(scope, headers)):
             return None
+        if scope["path"].startswith(PEERS_PREFIX):
+            self._check_peer(headers)
         token = _token(scope, headers)
         if self._is_worker(scope, token):
             return WORKER
@@ -96,6 +108,14 @@ class Authentication:
         if self._events_password is None or scope["path"] != EVENTS_PATH or scope["method"] != "GET":
             return False
         return compare_digest(token.encode(), self._events_password.encode())
+
+    def _check_peer(self, headers: Headers) -> None:
+        """Raise Forbidden unless one of kanwa's services asks, in the name of whoever the token names."""
+        shown = headers.get(PEER_HEADER.encode(), b"")
+        if self._events_password is None or not compare_digest(shown, self._events_password.encode()):
+            raise Forbidden(
+                "only kanwa's services ask this, of each other: set KANWA_EVENTS_PASSWORD to the same for all of them"
+            )
 
     def _check_host(self, headers: Headers) -> None:
         """A page of another site can point its own name at 127.0.0.1 and read answers (DNS rebinding)."""
@@ -141,7 +161,8 @@ def _token(scope: Scope, headers: Headers) -> str:
     token = _cookie(headers)
     if not token:
         raise TokenRefused("missing", "send 'Authorization: Bearer' with a token of the authorization server")
-    if scope["method"] not in _SAFE_METHODS and not _from_our_page(headers):
+    from_a_service = scope["path"].startswith(PEERS_PREFIX)  # which has shown its password
+    if scope["method"] not in _SAFE_METHODS and not from_a_service and not _from_our_page(headers):
         raise Forbidden("a write with the browser's cookie must come from a page of this server")
     return token
 

@@ -38,7 +38,7 @@ _MEMBERS: Final[LiteralString] = f"""
 _REFERENCED: Final[LiteralString] = f"""
     SELECT DISTINCT x.target_type, x.target_id FROM ({_IN_COMPARTMENT}) AS m
     JOIN resource r USING (resource_type, id) JOIN resource_reference x USING (resource_type, id)
-    WHERE NOT r.deleted AND NOT r.replica AND x.target_type = ANY(%(types)s)"""
+    WHERE NOT r.deleted AND NOT r.replica AND r.resource_type = ANY(%(sources)s) AND x.target_type = ANY(%(types)s)"""
 
 # What points to a patient is a patient's own: this one's, and then a member, or another's, and then nobody's business.
 _SUPPORTING: Final[LiteralString] = f"""
@@ -82,13 +82,20 @@ async def members(
     )  # fmt: skip
 
 
-async def referenced(store: ResourceStore, patient: str, types: Sequence[str]) -> list[Key]:
-    """Which resources of `types` this service's members of the record refer to, whoever owns them."""
+async def referenced(
+    store: ResourceStore, patient: str, types: Sequence[str], *, sources: Sequence[str]
+) -> list[Key]:
+    """Which resources of `types` this service's members of the record refer to, whoever owns them.
+
+    Only members of the types `sources` are looked at.
+    """
     kinds, rows = rows_of_members()
     async with store.pool.connection() as connection:
         cursor = await connection.execute(
-            _REFERENCED, {"kinds": list(kinds), "rows": list(rows), "patient": patient, "types": list(types)}
-        )
+            _REFERENCED,
+            {"kinds": list(kinds), "rows": list(rows), "patient": patient, "types": list(types),
+             "sources": list(sources)},
+        )  # fmt: skip
         return [(str(row[0]), str(row[1])) for row in await cursor.fetchall()]
 
 

@@ -104,7 +104,7 @@ async def _start_services(
     servers: EmbeddedServers, address: str, stack: AsyncExitStack
 ) -> dict[str, ASGIApp]:
     """Each FHIR service's application with its lifespan begun."""
-    # Not by way of the gateway: what a service says of itself ($capability) has no resource type to go by.
+    # Not by way of the gateway, which leads nobody to what the services ask each other.
     ways = {name: _Late() for name in FHIR_SERVICES}
     peers: Peers = {
         definition.name: await stack.enter_async_context(

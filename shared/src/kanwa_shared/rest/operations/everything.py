@@ -31,15 +31,13 @@ from kanwa_shared.rest.operations.given import (
     read_given,
     types_of,
 )
-from kanwa_shared.rest.operations.record import PATH, Asked, Held, own_part
+from kanwa_shared.rest.operations.record import KEYS_AT_ONCE, RECORD_PATH, Asked, Held, own_part
 from kanwa_shared.rest.peers import ask, others
 from kanwa_shared.rest.responses import base_url_of, engine_of, fhir_response
 from kanwa_shared.store.compartment import Key
 from kanwa_shared.store.stored import StoredResource
 
 _KNOWN: Final = frozenset({"start", "end", "_since", "_type", "_count", "_cursor"})
-# Keys that one page looks up; their owners are asked with them in the body.
-_SUPPORTING_AT_ONCE: Final = 200
 _SUPPORTING: Final = "supporting"
 
 
@@ -94,7 +92,7 @@ class _Record:
     def __init__(self, request: Request, patient: StoredResource, given: Given):
         self._request = request
         self._engine = engine_of(request)
-        caller = caller_of(request)
+        self._caller = caller = caller_of(request)
         self._given = given
         asked = types_of(given, "_type") or sorted(RESOURCE_TYPES)
         self._types = [name for name in asked if caller is None or caller.may(name, "r")]
@@ -137,7 +135,7 @@ class _Record:
         )
         keys = sorted({one.key for part in parts for one in part})
         left = [key for key in keys if place.after is None or key > place.after]
-        now = left[: min(count, _SUPPORTING_AT_ONCE)]
+        now = left[: min(count, KEYS_AT_ONCE)]
         found: list[Held] = []
         for service in self.services:
             own = [key for key in now if owner_of(key[0]) == service]
@@ -162,8 +160,8 @@ class _Record:
 
     async def _ask(self, service: ServiceName, asked: Asked) -> list[Held]:
         if service == self._engine.definition.name:
-            return await own_part(self._engine.store, asked)
-        answer = await ask(self._request, service, PATH, content=msgspec.json.encode(asked))
+            return await own_part(self._engine.store, asked, self._caller)
+        answer = await ask(self._request, service, RECORD_PATH, content=msgspec.json.encode(asked))
         return msgspec.json.decode(answer.content, type=list[Held])
 
     def link(self, base: str, cursor: str | None) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import httpx
 import msgspec
@@ -17,19 +17,21 @@ from kanwa_shared.fhir.search.indexing import index
 from kanwa_shared.ownership import SYSTEM_SERVICE
 from kanwa_shared.rest.conditional import caller_of
 from kanwa_shared.rest.engine import Engine
+from kanwa_shared.rest.operations.given import TYPES_AT_ONCE
 from kanwa_shared.rest.peers import forwarded_headers
 from kanwa_shared.rest.responses import engine_of
+from kanwa_shared.security.access import PEERS_PREFIX
 from kanwa_shared.store.bulk_export import Counts
 from kanwa_shared.store.snapshot import Moment, count, pages
 
-COUNTS_PATH: Final = "$export-counts"
+COUNTS_PATH: Final = f"{PEERS_PREFIX}export-counts"
 NDJSON: Final = "application/fhir+ndjson"
 
 
 class Counted(msgspec.Struct, frozen=True):
     """Of which types, and of which moment, the counts are asked for."""
 
-    types: list[str]
+    types: Annotated[list[str], msgspec.Meta(max_length=TYPES_AT_ONCE)]
     at: datetime
     since: datetime | None = None
 
@@ -45,7 +47,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
 
 
 async def export_counts(request: Request) -> Response:
-    """How much this service holds, for the one that answers for all: no operation of the FHIR server."""
+    """How much this service holds, for the one that answers for all."""
     try:
         asked = msgspec.json.decode(await request.body(), type=Counted)
     except msgspec.MsgspecError as fault:

@@ -16,6 +16,9 @@ from kanwa_shared.rest.responses import engine_of
 #: Parameters of any request, which say nothing about the operation.
 ABOUT_THE_ANSWER: Final = frozenset({"_format", "_pretty"})
 
+#: Types that one service may name to another: more than R4 has.
+TYPES_AT_ONCE: Final = 200
+
 Given = dict[str, list[Any]]
 """Values by parameter name: texts from the URL, JSON values from Parameters (a resource for `resource`)."""
 
