@@ -1,22 +1,29 @@
-"""kanwa with one of its promises broken on purpose: `python -m tests.chaos.sabotage <promise> serve <service> <role>`.
+"""kanwa with one of its promises broken on purpose: `python -m tests.chaos.sabotage <promise> <sign> serve …`.
 
-It hesitates where the promise is broken, so that a kill hits the moment for certain. The rig must notice each.
+Where the promise is broken it makes the file `sign` and waits to be killed. The rig must notice each.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
 
-#: How long the broken moment lasts.
-HESITATION_SECONDS: Final = 3.0
+#: How long the broken moment lasts if nobody kills: longer than any test waits.
+HESITATION_SECONDS: Final = 120.0
 
 
-def acknowledge_before_commit() -> None:
+async def hesitate(sign: Path) -> None:
+    """Tell that this is the moment, and let it last."""
+    await asyncio.to_thread(sign.touch)
+    await asyncio.sleep(HESITATION_SECONDS)
+
+
+def acknowledge_before_commit(sign: Path) -> None:
     """A consumer that settles its deliveries before their effect is safe."""
     from kanwa_shared.messaging.consumer import Consumer
 
@@ -36,13 +43,14 @@ def acknowledge_before_commit() -> None:
 
     async def careless(self: Any, channel: Any, deliveries: Any, delivery: Any, message: Any) -> None:
         channel.ack(delivery.tag)
-        await asyncio.sleep(HESITATION_SECONDS)
+        await channel.flush()
+        await hesitate(sign)
         await work(self, Settled(channel), deliveries, delivery, message)  # type: ignore[arg-type]
 
     Consumer._work = careless  # type: ignore[method-assign]
 
 
-def publish_before_commit() -> None:
+def publish_before_commit(sign: Path) -> None:
     """An API that tells of a Patient before it is written; its outbox tells of it again, under the same id."""
     from kanwa_shared.messaging.outbox import outbox_status
     from kanwa_shared.messaging.publisher import Publisher
@@ -76,7 +84,7 @@ def publish_before_commit() -> None:
             return
         argument = encode(changes, base_url=base_url)
         await announce(connection, changes, argument)
-        await asyncio.sleep(HESITATION_SECONDS)
+        await hesitate(sign)
         token = prepared.set(argument)
         try:
             await commit(connection, changes, base_url=base_url)
@@ -108,7 +116,7 @@ def _event(row: dict[str, Any], write: Any, changes: Any, sequence: int) -> Any:
     )
 
 
-def forget_what_was_received() -> None:
+def forget_what_was_received(_: Path) -> None:
     """A board without an inbox; what is given to its log twice stands there twice."""
     from kanwa_mdt.store import log
 
@@ -129,7 +137,7 @@ def forget_what_was_received() -> None:
     log._values = another_key
 
 
-PROMISES: Final[dict[str, Callable[[], None]]] = {
+PROMISES: Final[dict[str, Callable[[Path], None]]] = {
     "acknowledge-before-commit": acknowledge_before_commit,
     "publish-before-commit": publish_before_commit,
     "no-inbox": forget_what_was_received,
@@ -138,8 +146,8 @@ PROMISES: Final[dict[str, Callable[[], None]]] = {
 
 def main() -> None:
     """Break the promise, then be kanwa."""
-    promise, *arguments = sys.argv[1:]
-    PROMISES[promise]()
+    promise, sign, *arguments = sys.argv[1:]
+    PROMISES[promise](Path(sign))
     from kanwa.cli import app
 
     app(arguments, prog_name="kanwa")

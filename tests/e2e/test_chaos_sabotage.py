@@ -1,7 +1,7 @@
 """The fault rig itself: a product that breaks a promise is caught, and the same product without the break is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,7 +84,7 @@ async def start_as(running: Rig, promises: Mapping[str, str]) -> None:
     processes = running.deployment.supervisor.processes
     started = {name: processes[name].started for name in promises}
     for name, promise in promises.items():
-        run_by(running, name, ["tests.chaos.sabotage", promise])
+        run_by(running, name, ["tests.chaos.sabotage", promise, str(sign_of(running, name))])
         running.deployment.supervisor.kill(name)
     await until(
         lambda: all(processes[name].started > before for name, before in started.items()), deadline_seconds=20
@@ -99,10 +99,15 @@ def run_by(running: Rig, name: str, module: list[str]) -> None:
     process.command = [*command[: command.index("-m") + 1], *module, *command[command.index("serve") :]]
 
 
-async def kill_when(running: Rig, name: str, condition: Callable[[], bool]) -> None:
+def sign_of(running: Rig, name: str) -> Path:
+    """The file by which a broken process tells that it is in the moment that it stretches."""
+    return running.deployment.supervisor.processes[name].log.with_suffix(".broken")
+
+
+async def kill_in_the_moment(running: Rig, name: str) -> None:
     """Kill a broken process in the moment that it stretches; it starts again as it should be."""
     run_by(running, name, ["kanwa"])
-    await until(condition, deadline_seconds=30, interval_seconds=0.005, what="the moment to kill")
+    await until(sign_of(running, name).exists, deadline_seconds=30, what="the moment to kill")
     assert running.deployment.supervisor.kill(name)
 
 
@@ -118,13 +123,9 @@ async def promise_what_is_lost(running: Rig) -> None:
     request = {"method": "POST", "url": "Observation"}
     entry: Tree = {"fullUrl": f"urn:uuid:{uuid4()}", "resource": observation, "request": request}
     bundle: Tree = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
-    before = len(running.probe.hand_overs)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(running.client.post("", content=dumps(bundle), headers=JSON))
-        # The worker acknowledges what it receives and hesitates; the probe's queue got the same message.
-        tasks.create_task(
-            kill_when(running, "outcomes-worker", lambda: len(running.probe.hand_overs) > before)
-        )
+        tasks.create_task(kill_in_the_moment(running, "outcomes-worker"))
 
 
 async def announce_what_is_not_written(running: Rig) -> None:
@@ -136,7 +137,7 @@ async def announce_what_is_not_written(running: Rig) -> None:
             await write(running, tree)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(kill_when(running, "intake-api", lambda: bool(told(running, "Patient/phantom"))))
+        tasks.create_task(kill_in_the_moment(running, "intake-api"))
         tasks.create_task(unanswered())
 
 
