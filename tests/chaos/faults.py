@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
@@ -19,7 +20,9 @@ from tests.chaos.schedule import Fault
 from tests.chaos.servers import Servers
 from tests.chaos.subscriber import Subscriber
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import until
 
+T = TypeVar("T")
 DOWN_SECONDS = (0.0, 3.0)
 DELAY_SECONDS = (0.02, 0.25)
 DELAYED_FOR_SECONDS = 4.0
@@ -29,6 +32,8 @@ JUMPED_FOR_SECONDS = 10.0
 DUPLICATES = 25
 DETOUR = "chaos.detour"
 DETOUR_SECONDS = 2.0
+#: How long a fault waits for what it is done to: a process that is up, messages to bring out of order.
+MOMENT_SECONDS = 30.0
 TRIES = 60
 
 
@@ -97,11 +102,11 @@ class Faults:
         return acts[fault.kind]
 
     async def _kill(self, fault: Fault) -> bool:
-        return self.supervisor.kill(fault.target, down_seconds=_between(DOWN_SECONDS, fault.draw))
+        down_seconds = _between(DOWN_SECONDS, fault.draw)
+        return await _when_possible(lambda: self.supervisor.kill(fault.target, down_seconds=down_seconds))
 
     async def _pause(self, fault: Fault) -> bool:
-        if not self.supervisor.pause(fault.target, True):
-            return False
+        await _when_possible(lambda: self.supervisor.pause(fault.target, True))
         await asyncio.sleep(_between(self.pace.pause, fault.draw))
         self.supervisor.pause(fault.target, False)
         return True
@@ -151,12 +156,17 @@ class Faults:
         """Messages that were delivered before come again, some from long ago, in any order."""
         dice = random.Random(fault.draw)
         binding = next(b for b in topology().bindings if b.consumer == fault.target)
-        for_it = [message for message in list(self.probe.events) if binding.wants(message.routing_key)]
-        for_it += [message for message in list(self.probe.hand_overs) if message.routing_key == fault.target]
+
+        def messages() -> list[Recorded]:
+            events = [message for message in list(self.probe.events) if binding.wants(message.routing_key)]
+            hand_overs = [m for m in list(self.probe.hand_overs) if m.routing_key == fault.target]
+            return events + hand_overs
+
+        for_it = await _when_possible(messages)
         recent = for_it[-DUPLICATES:]
         again = recent + dice.sample(for_it, min(DUPLICATES, len(for_it)))
         dice.shuffle(again)
-        return bool(again) and await asyncio.to_thread(self._send, fault.target, again)
+        return await asyncio.to_thread(self._send, fault.target, again)
 
     async def _reorder(self, fault: Fault) -> bool:
         """For a while the consumer's events take a detour, from which they come shuffled and in part twice.
@@ -167,10 +177,15 @@ class Faults:
         patterns = next(b.patterns for b in topology().bindings if b.consumer == fault.target)
         await self._bind(True, DETOUR, exchange, patterns)
         await self._bind(False, queue, exchange, patterns)
-        await asyncio.sleep(DETOUR_SECONDS)
-        await self._bind(True, queue, exchange, patterns)
-        await self._bind(False, DETOUR, exchange, patterns)
-        return await asyncio.to_thread(self._shuffle_back, fault)
+        try:
+            await asyncio.sleep(DETOUR_SECONDS)
+            # One message alone has no order, and on a slow machine two may take longer.
+            await _when_possible(lambda: asyncio.to_thread(self._taking_the_detour, 2))
+        finally:
+            await self._bind(True, queue, exchange, patterns)
+            await self._bind(False, DETOUR, exchange, patterns)
+            shuffled = await asyncio.to_thread(self._shuffle_back, fault)
+        return shuffled
 
     async def _bind(self, bound: bool, queue: str, exchange: str, patterns: tuple[str, ...]) -> None:
         def work() -> None:
@@ -181,6 +196,10 @@ class Faults:
                     change(queue, exchange, pattern)
 
         await asyncio.to_thread(_surely, work)
+
+    def _taking_the_detour(self, number: int) -> bool:
+        with channel_to(self.broker_urls) as channel:
+            return channel.queue_declare(DETOUR, passive=True).method.message_count >= number
 
     def _shuffle_back(self, fault: Fault) -> bool:
         taken: dict[bytes, Recorded] = {}
@@ -227,6 +246,12 @@ class Faults:
 
 def _between(bounds: tuple[float, float], draw: float) -> float:
     return bounds[0] + (bounds[1] - bounds[0]) * draw
+
+
+async def _when_possible(act: Callable[[], T | Awaitable[T]]) -> T:
+    return await until(
+        act, deadline_seconds=MOMENT_SECONDS, interval_seconds=0.1, what="the moment for a fault"
+    )
 
 
 def _surely(work: Callable[[], None]) -> None:

@@ -22,8 +22,8 @@ RIVALS = 3
 PATIENTS = 6
 #: How long a client waits between two rounds: bounds the load, whatever the machine can do.
 PAUSE_SECONDS = 0.4
-#: After the faults, how long a loop that began may take to come to its end.
-PATIENCE_SECONDS = 150.0
+#: How long one round may take to come to its end, faults included.
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -36,9 +36,8 @@ class Load:
     gave_up: list[str] = field(default_factory=list[str])
     done: Counter[str] = field(default_factory=Counter[str])
 
-    async def run(self, seconds: float) -> None:
-        """Begin new rounds for so long, then end those that were begun."""
-        end = time.monotonic() + seconds
+    async def run(self, end: asyncio.Event) -> None:
+        """Begin new rounds until `end` is set, then end those that were begun."""
         clients = [self._loops(number, end) for number in range(LOOP_CLIENTS)]
         clients += [self._races(number, end) for number in range(RACE_CLIENTS)]
         clients += [self._updates(number, end) for number in range(UPDATE_CLIENTS)]
@@ -46,30 +45,30 @@ class Load:
             for client in clients:
                 tasks.create_task(client)
 
-    async def _loops(self, number: int, end: float) -> None:
+    async def _loops(self, number: int, end: asyncio.Event) -> None:
         driver, dice = PersistentDriver(self.client), random.Random(f"{self.seed} loops {number}")
         rounds = 0
-        while time.monotonic() < end:
+        while not end.is_set():
             case = BY_PROCEDURE[GROUPS[(number + rounds) % len(GROUPS)]]
             rounds += 1
             progress = another(case, f"Loop{number}x{rounds}")
             try:
-                self.closed.add(await driver.take(progress, end + PATIENCE_SECONDS))
+                self.closed.add(await driver.take(progress, time.monotonic() + PATIENCE_SECONDS))
             except GaveUp as given_up:
                 self.gave_up.append(str(given_up))
             else:
                 self.done["loops closed"] += 1
             await asyncio.sleep(dice.uniform(0, 2 * PAUSE_SECONDS))
 
-    async def _races(self, number: int, end: float) -> None:
+    async def _races(self, number: int, end: asyncio.Event) -> None:
         """Two referrals, one time: both take the same proposal at once, by $hold and by $book."""
         driver, dice = PersistentDriver(self.client), random.Random(f"{self.seed} races {number}")
         rounds = 0
-        while time.monotonic() < end:
+        while not end.is_set():
             rounds += 1
             rivals = [another(BY_PROCEDURE["vertebroplasty"], f"Race{number}x{rounds}x{n}") for n in range(2)]
             try:
-                await self._race(driver, rivals, dice, end + PATIENCE_SECONDS)
+                await self._race(driver, rivals, dice, time.monotonic() + PATIENCE_SECONDS)
             except GaveUp as given_up:
                 self.gave_up.append(str(given_up))
             await asyncio.sleep(dice.uniform(0, 4 * PAUSE_SECONDS))
@@ -101,12 +100,12 @@ class Load:
         self.done["bookings won"] += sum(1 for answer in told if answer.is_success)
         self.done["bookings refused"] += sum(1 for answer in told if answer.status_code == 409)
 
-    async def _updates(self, number: int, end: float) -> None:
+    async def _updates(self, number: int, end: asyncio.Event) -> None:
         """Rivals for one resource: with the same If-Match only one may win; without, all win one after the other."""
         dice = random.Random(f"{self.seed} updates {number}")
         ids = [f"chaos-{self.seed}-{number}-{n}" for n in range(PATIENTS)]
         rounds = 0
-        while time.monotonic() < end:
+        while not end.is_set():
             rounds += 1
             id = dice.choice(ids)
             what = dice.choices(["guarded", "unguarded", "delete"], [6, 3, 1])[0]

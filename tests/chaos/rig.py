@@ -120,13 +120,15 @@ OWNERS = ["intake", "scheduling", "outcomes"]
 
 
 async def run(running: Rig, seconds: float, kinds: Sequence[str], pace: Pace) -> Outcome:
-    """Load and faults for `seconds`, then judge."""
+    """Load and faults for `seconds` and until the last fault is over, then judge."""
     began = time.monotonic()
     faults, load = running.faults(pace), Load(running.client, running.seed)
     plan = schedule(running.seed, seconds, kinds, running.deployment.targets)
+    enough = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(faults.run(plan))
-        tasks.create_task(load.run(seconds))
+        tasks.create_task(load.run(enough))
+        await asyncio.gather(faults.run(plan), asyncio.sleep(seconds))
+        enough.set()
     ended = time.monotonic()
     verdict, evidence = await settled(running, closed=load.closed, reordered=faults.reordered)
     return Outcome(
