@@ -13,7 +13,10 @@ from kanwa.conformance.suites import PATCH_FILE
 from kanwa.conformance.xml_resources import read_document, resource_of
 from kanwa_shared.errors import BusinessRule, Conflict, DomainError, Invalid
 from kanwa_shared.fhir.json_text import dumps, parse
+from kanwa_shared.fhir.patching import elements as elements_module
 from kanwa_shared.fhir.patching import fhirpath_patch, json_patch, merge_patch, read_patch
+from kanwa_shared.fhir.patching.budget import Budget
+from kanwa_shared.fhir.patching.places import parse_path, places
 
 FHIR_DATA = Path(os.environ.get("KANWA_FHIR_DATA", Path(__file__).parents[3].parent / "shared/fhir-data"))
 OBSERVATION = b'{"resourceType":"Observation","status":"final","valueQuantity":{"value":1.10,"unit":"1"}}'
@@ -207,6 +210,81 @@ def test_a_fhirpath_patch_that_cannot_be_done_is_refused(wrong: dict[str, Any]) 
     tree = patient(birthDate="2000-01-01", identifier=[{"value": "1"}, {"value": "2"}])
     with pytest.raises(DomainError):
         fhirpath(tree, wrong)
+
+
+def identifiers(count: int) -> list[dict[str, Any]]:
+    return [{"system": "http://a.example/ids", "value": str(number)} for number in range(count)]
+
+
+BY_VALUE = "Patient.identifier.where(value = '7' and system = 'http://a.example/ids')"
+
+
+def test_a_condition_over_a_long_list_does_not_read_the_list_anew_for_each_element(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(elements_module, "elements", _refuse_whole_lists)
+    tree = patient(identifier=identifiers(5000))
+    assert [place.position for place in places(parse_path(BY_VALUE, Budget()), tree, Budget())] == [7]
+
+
+def _refuse_whole_lists(*_: Any) -> Any:
+    raise AssertionError("a place reads the whole list for one element")
+
+
+@pytest.mark.parametrize(
+    ("size", "operations"),
+    [
+        (2000, [operation(type="delete", path=BY_VALUE)] * 1000),
+        (100_000, [operation(type="delete", path=BY_VALUE)]),
+        (1000, [operation(type="replace", path="Patient.identifier[7].value", value="x")] * 1000),
+        (
+            2000,
+            [
+                operation(
+                    type="insert",
+                    path="Patient.identifier",
+                    index={"valueInteger": 0},
+                    value={"valueIdentifier": {"value": "x"}},
+                )
+            ]
+            * 1000,
+        ),
+        (
+            1,
+            [operation(type="delete", path=f"Patient.identifier.where({' and '.join(['1=2'] * 120)})")]
+            * 1000,
+        ),
+    ],
+    ids=["conditions", "a long list", "positions", "inserts", "long paths"],
+)
+def test_a_patch_whose_paths_cost_too_much_is_refused(size: int, operations: list[dict[str, Any]]) -> None:
+    with pytest.raises(BusinessRule, match="look at too many elements") as refused:
+        fhirpath(patient(identifier=identifiers(size)), *operations)
+    assert refused.value.issues[0].code == "too-costly"
+
+
+def test_text_counts_toward_what_a_condition_costs() -> None:
+    tree = patient(photo=[{"data": "A" * 1_000_000}])
+    dear = operation(type="delete", path="Patient.photo.where(data.contains('B'))")
+    with pytest.raises(BusinessRule, match="look at too many elements"):
+        fhirpath(tree, *[dear] * 100)
+
+
+def test_a_thousand_operations_on_an_ordinary_resource_are_done() -> None:
+    patched = fhirpath(
+        patient(identifier=identifiers(20)),
+        *[operation(type="replace", path="Patient.identifier[3].value", value="x")] * 998,
+        operation(type="delete", path=BY_VALUE),
+        operation(type="delete", path=BY_VALUE),
+    )
+    assert len(patched["identifier"]) == 19
+
+
+@pytest.mark.parametrize("variable", ["%resource", "%rootResource", "%context"])
+def test_a_condition_sees_its_element_and_not_the_whole_resource(variable: str) -> None:
+    path = f"Patient.identifier.where({variable}.identifier.exists())"
+    with pytest.raises(Invalid, match=f"{variable} is not served"):
+        fhirpath(patient(identifier=identifiers(2)), operation(type="delete", path=path))
 
 
 @given(

@@ -3,6 +3,7 @@
 What a patch makes of the current version goes the way of an update: profiles, rules and states judge it alike.
 """
 
+import asyncio
 from typing import Final
 
 from starlette.requests import Request
@@ -90,7 +91,8 @@ async def stage_patch(
 
 async def patched(engine: Engine, current: StoredResource, change: Patch) -> tuple[Tree, bytes]:
     """The next version, judged like a resource that was sent whole, and its text. Raises DomainError."""
-    text = _applied(current, change, max_bytes=engine.settings.max_body_bytes)
+    # In a thread whatever the size: what a patch costs does not show in it, and others wait on the event loop.
+    text = await asyncio.to_thread(_applied, current, change, max_bytes=engine.settings.max_body_bytes)
     tree = await engine.read_body(current.resource_type, text)
     if tree.get("id") != current.id:
         raise BusinessRule(

@@ -37,14 +37,14 @@ class Place:
     @property
     def value(self) -> Any:
         """The JSON value; None for a primitive without one."""
-        return self.owner if self.member is None else elements(self.owner, self.member)[self.position].value
+        return self.owner if self.member is None else _element(self.owner, self.member, self.position).value
 
     @property
     def item(self) -> Any:
         """The element as FHIRPath sees it."""
         if self.member is None:
             return self.owner
-        element = elements(self.owner, self.member)[self.position]
+        element = _element(self.owner, self.member, self.position)
         return WithoutValue(element.beside or {}) if element.value is None else element.value
 
     @property
@@ -81,27 +81,36 @@ def children(place: Place, name: str) -> Iterator[Place]:
         return
     owner = cast("Tree", place.value)
     for member in members_named(kind, name):
-        for position in range(len(elements(owner, member))):
+        for position in range(count(owner, member)):
             yield Place(owner, kind, member, position, place)
 
 
 def elements(owner: Tree, member: Member) -> list[Element]:
     """The elements that a member holds: none, one, or those of a list."""
+    return [_element(owner, member, position) for position in range(count(owner, member))]
+
+
+def count(owner: Tree, member: Member) -> int:
+    """How many elements a member holds."""
     value, beside = owner.get(member.key), owner.get(f"_{member.key}")
     if value is None and beside is None:
-        return []
-    if not member.many:
-        return [Element(value, beside)]
-    values = cast("list[Any]", value if isinstance(value, list) else [])
-    sides = cast("list[Any]", beside if isinstance(beside, list) else [])
-    length = max(len(values), len(sides))
-    return [
-        Element(
-            values[position] if position < len(values) else None,
-            sides[position] if position < len(sides) else None,
-        )
-        for position in range(length)
-    ]
+        return 0
+    return max(len(_listed(value)), len(_listed(beside))) if member.many else 1
+
+
+def _element(owner: Tree, member: Member, position: int) -> Element:
+    """One element that is there, without a look at the others of its list."""
+    value, beside = owner.get(member.key), owner.get(f"_{member.key}")
+    return Element(_at(value, position), _at(beside, position)) if member.many else Element(value, beside)
+
+
+def _listed(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _at(value: Any, position: int) -> Any:
+    listed = _listed(value)
+    return listed[position] if position < len(listed) else None
 
 
 def write(owner: Tree, member: Member, content: list[Element]) -> None:

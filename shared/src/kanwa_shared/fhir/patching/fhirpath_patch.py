@@ -7,13 +7,16 @@ from typing import Any, Final, cast
 
 from kanwa_shared.errors import BusinessRule, Invalid
 from kanwa_shared.fhir.json_types import Tree
-from kanwa_shared.fhir.patching.elements import Element, Place, elements, members_named, remove, write
+from kanwa_shared.fhir.patching.budget import Budget
+from kanwa_shared.fhir.patching.elements import Element, Place, count, elements, members_named, remove, write
 from kanwa_shared.fhir.patching.places import PathNotServed, parse_path, places
 from kanwa_shared.fhir.validation.definitions import Member, Part
 from kanwa_shared.fhir.validation.fhirpath_syntax import Child
 
 MAX_OPERATIONS: Final = 1000
 _DEEPEST_VALUE: Final = 16
+#: For each element of a list that an operation changes without a walk over it.
+_STEPS_TO_REWRITE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +54,21 @@ class _Operation:
 def fhirpath_patch(tree: Tree, parameters: Tree) -> Tree:
     """The tree after all operations; `tree` itself is changed.
 
-    Raises Invalid for what is no FHIRPath Patch, BusinessRule if an operation does not fit the resource.
+    Raises Invalid for what is no FHIRPath Patch, BusinessRule if an operation does not fit the resource, or if the
+    paths look at more of it than one patch may.
     """
     operations = _operations(parameters)
     if len(operations) > MAX_OPERATIONS:
         raise Invalid(
             f"the patch has {len(operations)} operations; at most {MAX_OPERATIONS} are taken", code="too-long"
         )
+    budget = Budget()
     for operation in operations:
         kind = operation.text("type")
         if kind not in _APPLY:
             raise operation.refused(f"'{kind}' is none of {', '.join(_APPLY)}")
         try:
-            _APPLY[kind](operation, tree)
+            _APPLY[kind](operation, tree, budget)
         except PathNotServed as error:
             raise operation.refused(str(error)) from error
     return tree
@@ -91,28 +96,31 @@ def _parts(parameter: Tree) -> list[Tree]:
     ]
 
 
-def _add(operation: _Operation, tree: Tree) -> None:
+def _add(operation: _Operation, tree: Tree, budget: Budget) -> None:
     path, name = operation.text("path"), operation.text("name")
-    found = places(parse_path(path), tree)
+    found = places(parse_path(path, budget), tree, budget)
     place = _only(operation, path, found)
     kind = place.part
     if kind is None:
         raise operation.unfit(f"what {path} names has no elements of its own")
-    _put_new(operation, cast("Tree", place.value), kind, name, None)
+    _put_new(operation, cast("Tree", place.value), kind, name, None, budget)
 
 
-def _insert(operation: _Operation, tree: Tree) -> None:
+def _insert(operation: _Operation, tree: Tree, budget: Budget) -> None:
     index = operation.number("index")
-    owner, kind, name = _list(operation, tree)
-    _put_new(operation, owner, kind, name, index)
+    owner, kind, name = _list(operation, tree, budget)
+    _put_new(operation, owner, kind, name, index, budget)
 
 
-def _put_new(operation: _Operation, owner: Tree, kind: Part, name: str, index: int | None) -> None:
+def _put_new(
+    operation: _Operation, owner: Tree, kind: Part, name: str, index: int | None, budget: Budget
+) -> None:
     """Add one element at `index` of a list, or at its end; a single element must not be there yet."""
     member, element = _new_element(operation, kind, name)
-    present = [other for other in members_named(kind, member.element) if elements(owner, other)]
+    present = [other for other in members_named(kind, member.element) if count(owner, other)]
     if not member.many and present:
         raise operation.unfit(f"{kind.name}.{name} has a value; use replace")
+    budget.spend(_STEPS_TO_REWRITE * count(owner, member))
     content = elements(owner, member)
     position = len(content) if index is None else index
     if position > len(content):
@@ -120,9 +128,9 @@ def _put_new(operation: _Operation, owner: Tree, kind: Part, name: str, index: i
     write(owner, member, [*content[:position], element, *content[position:]])
 
 
-def _delete(operation: _Operation, tree: Tree) -> None:
+def _delete(operation: _Operation, tree: Tree, budget: Budget) -> None:
     path = operation.text("path")
-    found = places(parse_path(path), tree)
+    found = places(parse_path(path, budget), tree, budget)
     if not found:  # as R4 says, this is no error here alone
         return
     place = _only(operation, path, found)
@@ -130,9 +138,9 @@ def _delete(operation: _Operation, tree: Tree) -> None:
     remove(place)
 
 
-def _replace(operation: _Operation, tree: Tree) -> None:
+def _replace(operation: _Operation, tree: Tree, budget: Budget) -> None:
     path = operation.text("path")
-    place = _only(operation, path, places(parse_path(path), tree))
+    place = _only(operation, path, places(parse_path(path, budget), tree, budget))
     old = _member(operation, place)
     new, element = _new_element(operation, place.kind, old.element)
     content = elements(place.owner, old)
@@ -142,10 +150,11 @@ def _replace(operation: _Operation, tree: Tree) -> None:
     write(place.owner, new, content)
 
 
-def _move(operation: _Operation, tree: Tree) -> None:
+def _move(operation: _Operation, tree: Tree, budget: Budget) -> None:
     source, destination = operation.number("source"), operation.number("destination")
-    owner, kind, name = _list(operation, tree)
+    owner, kind, name = _list(operation, tree, budget)
     member = next(members_named(kind, name))
+    budget.spend(_STEPS_TO_REWRITE * count(owner, member))
     content = elements(owner, member)
     if max(source, destination) >= len(content):
         raise operation.unfit(f"{kind.name}.{name} has {len(content)} elements, counted from 0")
@@ -153,7 +162,7 @@ def _move(operation: _Operation, tree: Tree) -> None:
     write(owner, member, content)
 
 
-_APPLY: Final[dict[str, Callable[[_Operation, Tree], None]]] = {
+_APPLY: Final[dict[str, Callable[[_Operation, Tree, Budget], None]]] = {
     "add": _add,
     "insert": _insert,
     "delete": _delete,
@@ -176,13 +185,13 @@ def _member(operation: _Operation, place: Place) -> Member:
     return place.member
 
 
-def _list(operation: _Operation, tree: Tree) -> tuple[Tree, Part, str]:
+def _list(operation: _Operation, tree: Tree, budget: Budget) -> tuple[Tree, Part, str]:
     """The list that the path names, empty or not: the object that has it, its type and the element's name."""
     path = operation.text("path")
-    node = parse_path(path)
+    node = parse_path(path, budget)
     if not isinstance(node, Child) or node.base is None:
         raise operation.refused("the path must end with the name of a list, such as Patient.identifier")
-    place = _only(operation, path, places(node.base, tree))
+    place = _only(operation, path, places(node.base, tree, budget))
     kind = place.part
     named = list(members_named(kind, node.name)) if kind is not None else []
     if kind is None or not named or not named[0].many:
@@ -225,7 +234,10 @@ def _composed(operation: _Operation, given: Tree, member: Member, depth: int) ->
     """An element of a type without a name, made of the parts named like its elements."""
     made: Tree = {}
     kind = member.part
+    given_of: dict[str, tuple[Member, list[Element]]] = {}
     for part in _parts(given):
         inner, element = _element(operation, part, kind, str(part.get("name")), depth + 1)
-        write(made, inner, [*(elements(made, inner) if inner.many else []), element])
+        given_of.setdefault(inner.key, (inner, []))[1].append(element)
+    for inner, content in given_of.values():
+        write(made, inner, content if inner.many else content[-1:])
     return made
