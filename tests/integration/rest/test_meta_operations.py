@@ -74,3 +74,31 @@ async def test_a_change_needs_post_a_meta_and_a_resource_that_is_there(server: F
     assert (await fhir.get("$everything")).status_code == 404
     published = await fhir.post("CodeSystem/ir-procedure/$meta-add", json=in_parameters(tag=[RED]))
     assert published.status_code == 403, "the catalogue is read only"
+
+
+async def test_a_profile_that_is_added_judges_the_resource_as_a_write_would(server: FhirServer) -> None:
+    fhir = server.fhir
+    plan = {"resourceType": "ServiceRequest", "id": "s", "status": "draft", "intent": "plan",
+            "subject": {"display": "x"}}  # fmt: skip
+    assert (await fhir.put("ServiceRequest/s", json=plan)).status_code == 201
+    claim = in_parameters(profile=["https://kanwa.example/fhir/StructureDefinition/referral"])
+    refused = await fhir.post("ServiceRequest/s/$meta-add", json=claim)
+    assert refused.status_code == 422, refused.text
+    assert "ServiceRequest.code" in [
+        path for issue in refused.json()["issue"] for path in issue["expression"]
+    ]
+    assert (await fhir.get("ServiceRequest/s")).headers["etag"] == 'W/"1"'
+
+
+@pytest.mark.parametrize("operation", ["$meta-add", "$meta-delete"])
+async def test_a_change_of_the_meta_minds_if_match(server: FhirServer, operation: str) -> None:
+    fhir = server.fhir
+    url = f"Patient/p/{operation}"
+    await fhir.put("Patient/p", json={"resourceType": "Patient", "id": "p", "meta": {"tag": [BLUE]}})
+    changing = in_parameters(tag=[RED] if operation == "$meta-add" else [BLUE])
+    for meta in (changing, in_parameters(tag=[BLUE] if operation == "$meta-add" else [RED])):
+        stale = await fhir.post(url, json=meta, headers={"if-match": 'W/"7"'})
+        assert stale.status_code == 412, stale.text
+    assert (await fhir.get("Patient/p")).headers["etag"] == 'W/"1"'
+    current = meta_of(await fhir.post(url, json=changing, headers={"if-match": 'W/"1"'}))
+    assert current["versionId"] == "2"

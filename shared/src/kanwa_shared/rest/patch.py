@@ -72,11 +72,11 @@ async def _change(request: Request, engine: Engine) -> Patch:
 
 
 def existing(current: StoredResource | None, resource_type: str, id: str) -> StoredResource:
-    """What is to be patched. Raises NotFound, Gone."""
+    """What a part of is to be changed. Raises NotFound, Gone."""
     if current is None:
-        raise NotFound(f"there is no {resource_type} with id {id}; a patch needs one")
+        raise NotFound(f"there is no {resource_type} with id {id}; a change of a part needs one")
     if current.deleted:
-        raise Gone(f"{current.reference} was deleted; a patch needs what is there")
+        raise Gone(f"{current.reference} was deleted; a change of a part needs what is there")
     return current
 
 

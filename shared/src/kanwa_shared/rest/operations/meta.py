@@ -9,16 +9,16 @@ from typing import Any, Final, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kanwa_shared.errors import Gone, Invalid, NotFound
-from kanwa_shared.fhir.http import UNCONDITIONAL
+from kanwa_shared.errors import Invalid
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.ownership import SYSTEM_SERVICE
 from kanwa_shared.rest.fixed import check_not_fixed
 from kanwa_shared.rest.operations.given import only, read_given
+from kanwa_shared.rest.patch import existing, stage_patch
 from kanwa_shared.rest.peers import ask_others
+from kanwa_shared.rest.precondition import check_precondition, precondition_of
 from kanwa_shared.rest.responses import engine_of, origin_of, tree_response
 from kanwa_shared.rest.service import Context
-from kanwa_shared.rest.update import stage_next
 from kanwa_shared.store.stored import StoredResource
 
 _LISTS: Final = ("profile", "security", "tag")
@@ -60,19 +60,18 @@ async def _change(request: Request, change: Any) -> Response:
             expression="Parameters.parameter",
         )
     check_not_fixed(engine, resource_type, id)
+    asked = precondition_of(request)
 
     async def stage(context: Context) -> StoredResource:
         current = await engine.store.get(resource_type, id)
-        if current is None:
-            raise NotFound(f"there is no {resource_type} with id {id}")
-        if current.deleted:
-            raise Gone(f"{resource_type}/{id} was deleted")
-        tree = current.tree
-        before: Tree = tree.get("meta", {})
+        there = existing(current, resource_type, id)
+        check_precondition(there, resource_type, id, asked)
+        before: Tree = there.tree.get("meta", {})
         after = change(before, cast(Tree, given))
         if after == before:
-            return current
-        return await stage_next(engine, context, current, {**tree, "meta": after}, id, None, UNCONDITIONAL)
+            return there
+        # As any other change of a part: a profile that is claimed anew judges the resource.
+        return await stage_patch(engine, context, there, lambda tree: {**tree, "meta": after}, asked)
 
     return _parameters((await engine.perform(origin_of(request), stage)).tree.get("meta", {}))
 
