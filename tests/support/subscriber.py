@@ -50,13 +50,15 @@ class Notification:
 
 @dataclass
 class Subscriber:
-    """`status` is answered to every POST; what is refused is counted, not kept. `hangs` answers nothing."""
+    """`status` is answered to every POST; what is refused is counted, not kept. `hangs` answers nothing
+    until it is `released`; `hanging` counts what came meanwhile."""
 
     url: str = ""
     status: int = 200
     location: str | None = None
     hangs: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    hanging: int = 0
     received: list[Notification] = field(default_factory=list)
     refused: int = 0
 
@@ -75,6 +77,7 @@ class Subscriber:
         async def take(path: str, request: Request) -> Response:
             body = await request.body()
             if self.hangs:
+                self.hanging += 1
                 await self.released.wait()
             if self.status >= 300:
                 self.refused += 1

@@ -1,6 +1,9 @@
 """Topic-based Subscriptions over a real database and real HTTP: handshake, order, retries for days, one sender."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import permutations
@@ -20,6 +23,8 @@ from tests.support.waiting import until
 
 Tree = dict[str, Any]
 
+NO_PARAMETERS = dumps({"resourceType": "Parameters"})
+
 
 async def subscribe(service: Intake, tree: Tree) -> str:
     """Create it; the reference."""
@@ -37,6 +42,22 @@ async def becomes(service: Intake, reference: str, status: str) -> None:
         return await status_of(service, reference) == status
 
     await until(is_so, what=f"{reference} being {status}")
+
+
+async def rotated(service: Intake, reference: str) -> str:
+    """The new signing secret."""
+    rotate = {"resourceType": "Parameters", "parameter": [{"name": "rotate", "valueBoolean": True}]}
+    answer = await service.client.post(f"{reference}/$signing-secret", content=dumps(rotate), headers=JSON)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["parameter"][0]["valueString"]
+
+
+def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
+    """As docs/api/subscriptions.md tells receivers to find out."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return hmac.compare_digest(headers["webhook-signature"], f"v1,{wanted}")
 
 
 async def refer(service: Intake, count: int, **more: Any) -> list[str]:
@@ -357,6 +378,72 @@ async def test_who_turns_it_off_or_deletes_it_is_sent_no_more(service: Intake, l
     async with service.sending():
         await becomes(service, other, "active")
         await until(lambda: listening.numbers == [1])
+
+
+async def test_no_message_of_a_subscription_that_is_made_again_has_the_id_of_an_older_one(
+    service: Intake, listening: Subscriber
+) -> None:
+    tree = {**subscription(listening.url), "id": "board"}
+    for times in (1, 2):
+        await service.write(tree, 201)
+        await refer(service, 1)
+        async with service.sending():
+            await until(lambda times=times: len(listening.numbers) == times)
+        assert (await service.client.delete("Subscription/board")).status_code == 204
+    assert listening.numbers == [1, 1]
+    ids = [notification.headers["webhook-id"] for notification in listening.received]
+    assert len(set(ids)) == len(ids) == 4
+
+
+async def test_a_message_that_is_sent_again_has_the_id_that_it_had(
+    service: Intake, listening: Subscriber
+) -> None:
+    reference = await subscribe(service, subscription(listening.url, timeout=1))
+    async with service.sending(clock := Clock()):
+        await becomes(service, reference, "active")
+        listening.hangs = True
+        await refer(service, 1)
+        await until(lambda: listening.hanging == 1)
+        await rotated(service, reference)
+        clock.ahead += timedelta(minutes=1)
+        await until(lambda: listening.hanging == 2)
+        listening.hangs = False
+        listening.released.set()
+        await until(lambda: listening.numbers == [1, 1])
+    assert len({event.headers["webhook-id"] for event in listening.of_kind("event-notification")}) == 1
+
+
+async def test_after_a_rotation_the_next_message_is_signed_with_the_new_secret(
+    service: Intake, listening: Subscriber
+) -> None:
+    reference = await subscribe(service, subscription(listening.url))
+    asked = await service.client.post(f"{reference}/$signing-secret", content=NO_PARAMETERS, headers=JSON)
+    old = asked.json()["parameter"][0]["valueString"]
+    async with service.sending():
+        await becomes(service, reference, "active")
+        listening.hangs = True
+        await refer(service, 3)
+        await until(lambda: listening.hanging == 1)
+        new = await rotated(service, reference)
+        listening.hangs = False
+        listening.released.set()
+        await until(lambda: listening.numbers == [1, 2, 3])
+    signed = listening.of_kind("event-notification")
+    assert [is_genuine(old, event.headers, event.body) for event in signed] == [True, False, False]
+    assert [is_genuine(new, event.headers, event.body) for event in signed] == [False, True, True]
+
+
+async def test_a_secret_that_is_rotated_during_the_handshake_leaves_the_subscription_active(
+    service: Intake, listening: Subscriber
+) -> None:
+    listening.hangs = True
+    reference = await subscribe(service, subscription(listening.url))
+    async with service.sending():
+        await until(lambda: listening.hanging == 1)
+        await rotated(service, reference)
+        listening.hangs = False
+        listening.released.set()
+        await becomes(service, reference, "active")
 
 
 async def test_a_redirect_is_not_followed(service: Intake, listening: Subscriber) -> None:

@@ -104,22 +104,23 @@ async def _send(
     if reason is not None:
         await _note_failure(channel, kind, reason, sending)
         return False
-    go_on = await queue.accepted(
+    going = await queue.accepted(
         sending.connection,
         channel,
         sending.clock(),
         delivered=events[-1].number if events else 0,
         handshake=kind == "handshake",
     )
-    if go_on and channel.status != "active":
+    if going != "end" and channel.status != "active":
         await _change_status(channel, "accept", None, sending)
-    return go_on
+    return going == "go on"
 
 
 def _message_id(channel: StoredChannel, kind: NotificationType, events: Sequence[NotifiedEvent]) -> str:
+    """The same for the same events of the same channel, and for nothing else."""
     if not events:
-        return f"{channel.subscription}.{kind}.{uuid4()}"
-    return f"{channel.subscription}.{events[0].number}-{events[-1].number}"
+        return f"{channel.life.hex}_{kind}_{uuid4().hex}"
+    return f"{channel.life.hex}_{events[0].number}-{events[-1].number}"
 
 
 async def _note_failure(

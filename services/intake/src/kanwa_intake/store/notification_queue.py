@@ -5,13 +5,16 @@ Every function takes the sender's own connection, in autocommit mode: whoever lo
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString
+from typing import Any, Final, Literal, LiteralString
 
 from psycopg import AsyncConnection
 
 from kanwa_intake.store.subscriptions import COLUMNS, StoredChannel, stored_channel
 
 Connection = AsyncConnection[Any]
+
+#: After a notification: `end` where no more may go to this endpoint, `anew` with the channel as it is stored now.
+Going = Literal["go on", "anew", "end"]
 
 NUMBER_BATCH: Final = 2000
 PRUNE_BATCH: Final = 5000
@@ -42,8 +45,8 @@ async def accepted(
     *,
     delivered: int = 0,
     handshake: bool = False,
-) -> bool:
-    """The endpoint took a notification, events up to `delivered`; False if the sending is to end.
+) -> Going:
+    """The endpoint took a notification, events up to `delivered`; how to go on.
 
     A handshake counts only while the endpoint is still the one that answered.
     """
@@ -55,10 +58,13 @@ async def accepted(
             "delivered": delivered,
             "handshake": handshake,
             "now": now,
+            "secret": channel.secret,
         },
     )
     row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    if row is None or not row[0]:
+        return "end"
+    return "go on" if row[1] else "anew"
 
 
 async def failed(
@@ -132,5 +138,5 @@ SET delivered = greatest(delivered, least(%(delivered)s, last_number)), attempts
     last_error = NULL, contacted_at = %(now)s, due_at = %(now)s,
     verified = verified OR (%(handshake)s AND endpoint = %(endpoint)s)
 WHERE subscription = %(subscription)s
-RETURNING status <> 'off' AND verified AND endpoint = %(endpoint)s
+RETURNING status <> 'off' AND verified AND endpoint = %(endpoint)s, secret = %(secret)s
 """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString, cast
+from uuid import UUID
 
 import msgspec
 
@@ -23,7 +24,10 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class StoredChannel:
-    """A channel as it is stored. Times are aware; numbers as in the table's comments."""
+    """A channel as it is stored. Times are aware; numbers as in the table's comments.
+
+    `life` tells it from a channel that was there before under the same id, whose numbers began at 1 too.
+    """
 
     subscription: str
     topic: str
@@ -37,6 +41,7 @@ class StoredChannel:
     ends_at: datetime | None
     owner: str | None
     secret: bytes
+    life: UUID
     status: SubscriptionStatus
     verified: bool
     last_number: int
@@ -65,7 +70,7 @@ class StoredChannel:
 
 COLUMNS: Final[LiteralString] = (
     "subscription, topic, filters, endpoint, headers, content, heartbeat_seconds, timeout_seconds,"
-    " events_per_notification, ends_at, owner, secret, status, verified, last_number, delivered, attempts,"
+    " events_per_notification, ends_at, owner, secret, life, status, verified, last_number, delivered, attempts,"
     " failing_since, last_error"
 )
 
