@@ -1,9 +1,6 @@
 """Topic-based Subscriptions over a real database and real HTTP: handshake, order, retries for days, one sender."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import permutations
@@ -18,53 +15,11 @@ from kanwa_shared.fhir.json_text import dumps
 from kanwa_shared.rest.fixed import publish_fixed
 from tests.support.intake_service import BASE, JSON, Clock, Intake, intake
 from tests.support.subscriber import Subscriber, subscriber
+from tests.support.subscribing import becomes, refer, status_of, subscribe
 from tests.support.subscriptions import TOPIC, appointment, referral, subscription
 from tests.support.waiting import until
 
 Tree = dict[str, Any]
-
-NO_PARAMETERS = dumps({"resourceType": "Parameters"})
-
-
-async def subscribe(service: Intake, tree: Tree) -> str:
-    """Create it; the reference."""
-    written = await service.write(tree, 201)
-    assert written["status"] == "requested"
-    return f"Subscription/{written['id']}"
-
-
-async def status_of(service: Intake, reference: str) -> str:
-    return (await service.read(reference))["status"]
-
-
-async def becomes(service: Intake, reference: str, status: str) -> None:
-    async def is_so() -> bool:
-        return await status_of(service, reference) == status
-
-    await until(is_so, what=f"{reference} being {status}")
-
-
-async def rotated(service: Intake, reference: str) -> str:
-    """The new signing secret."""
-    rotate = {"resourceType": "Parameters", "parameter": [{"name": "rotate", "valueBoolean": True}]}
-    answer = await service.client.post(f"{reference}/$signing-secret", content=dumps(rotate), headers=JSON)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["parameter"][0]["valueString"]
-
-
-def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """As docs/api/subscriptions.md tells receivers to find out."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    return hmac.compare_digest(headers["webhook-signature"], f"v1,{wanted}")
-
-
-async def refer(service: Intake, count: int, **more: Any) -> list[str]:
-    """Referrals and what the service makes of them; their references, oldest first."""
-    made = [f"ServiceRequest/{(await service.write(referral(**more), 201))['id']}" for _ in range(count)]
-    await service.hear_itself()
-    return made
 
 
 async def test_nothing_is_sent_before_the_endpoint_has_taken_a_handshake(
@@ -325,9 +280,17 @@ async def test_a_silent_subscription_beats_and_a_new_one_shows_it_is_there(
     async with service.sending(clock := Clock()):
         await becomes(service, reference, "active")
         assert listening.of_kind("heartbeat") == []
-        for beats in (1, 2):
+        minutes = 0
+
+        def has_beaten_twice() -> bool:
+            # The silence counts from when an answer was noted, which is some time after it was given.
+            nonlocal minutes
+            minutes += 1
             clock.ahead += timedelta(seconds=61)
-            await until(lambda beats=beats: len(listening.of_kind("heartbeat")) == beats)
+            return len(listening.of_kind("heartbeat")) >= 2
+
+        await until(has_beaten_twice)
+    assert len(listening.of_kind("heartbeat")) <= minutes
     assert listening.of_kind("heartbeat")[0].parameters["events-since-subscription-start"] == "0"
 
 
@@ -380,72 +343,6 @@ async def test_who_turns_it_off_or_deletes_it_is_sent_no_more(service: Intake, l
         await until(lambda: listening.numbers == [1])
 
 
-async def test_no_message_of_a_subscription_that_is_made_again_has_the_id_of_an_older_one(
-    service: Intake, listening: Subscriber
-) -> None:
-    tree = {**subscription(listening.url), "id": "board"}
-    for times in (1, 2):
-        await service.write(tree, 201)
-        await refer(service, 1)
-        async with service.sending():
-            await until(lambda times=times: len(listening.numbers) == times)
-        assert (await service.client.delete("Subscription/board")).status_code == 204
-    assert listening.numbers == [1, 1]
-    ids = [notification.headers["webhook-id"] for notification in listening.received]
-    assert len(set(ids)) == len(ids) == 4
-
-
-async def test_a_message_that_is_sent_again_has_the_id_that_it_had(
-    service: Intake, listening: Subscriber
-) -> None:
-    reference = await subscribe(service, subscription(listening.url, timeout=1))
-    async with service.sending(clock := Clock()):
-        await becomes(service, reference, "active")
-        listening.hangs = True
-        await refer(service, 1)
-        await until(lambda: listening.hanging == 1)
-        await rotated(service, reference)
-        clock.ahead += timedelta(minutes=1)
-        await until(lambda: listening.hanging == 2)
-        listening.hangs = False
-        listening.released.set()
-        await until(lambda: listening.numbers == [1, 1])
-    assert len({event.headers["webhook-id"] for event in listening.of_kind("event-notification")}) == 1
-
-
-async def test_after_a_rotation_the_next_message_is_signed_with_the_new_secret(
-    service: Intake, listening: Subscriber
-) -> None:
-    reference = await subscribe(service, subscription(listening.url))
-    asked = await service.client.post(f"{reference}/$signing-secret", content=NO_PARAMETERS, headers=JSON)
-    old = asked.json()["parameter"][0]["valueString"]
-    async with service.sending():
-        await becomes(service, reference, "active")
-        listening.hangs = True
-        await refer(service, 3)
-        await until(lambda: listening.hanging == 1)
-        new = await rotated(service, reference)
-        listening.hangs = False
-        listening.released.set()
-        await until(lambda: listening.numbers == [1, 2, 3])
-    signed = listening.of_kind("event-notification")
-    assert [is_genuine(old, event.headers, event.body) for event in signed] == [True, False, False]
-    assert [is_genuine(new, event.headers, event.body) for event in signed] == [False, True, True]
-
-
-async def test_a_secret_that_is_rotated_during_the_handshake_leaves_the_subscription_active(
-    service: Intake, listening: Subscriber
-) -> None:
-    listening.hangs = True
-    reference = await subscribe(service, subscription(listening.url))
-    async with service.sending():
-        await until(lambda: listening.hanging == 1)
-        await rotated(service, reference)
-        listening.hangs = False
-        listening.released.set()
-        await becomes(service, reference, "active")
-
-
 async def test_a_redirect_is_not_followed(service: Intake, listening: Subscriber) -> None:
     listening.status, listening.location = 307, f"{listening.url}/elsewhere"
     reference = await subscribe(service, subscription(listening.url))
@@ -484,22 +381,6 @@ async def test_events_can_be_asked_for_by_number_and_the_status_at_any_time(
         assert (refused.status_code, refused.json()["resourceType"]) == (400, "OperationOutcome")
     everyone = (await service.client.get("Subscription/$status", params={"status": "error"})).json()
     assert everyone["total"] == 1
-
-
-async def test_credentials_of_the_endpoint_are_sent_and_never_shown(
-    service: Intake, listening: Subscriber
-) -> None:
-    secret = "Authorization: Bearer c2VjcmV0"
-    reference = await subscribe(service, subscription(listening.url, headers=(secret, "X-Ward: 7")))
-    shown = await service.read(reference)
-    assert shown["channel"]["header"] == ["Authorization: ***", "X-Ward: ***"]
-    await service.write({**shown, "reason": "another reason"}, 200)
-    async with service.sending():
-        await until(lambda: listening.of_kind("handshake"))
-    headers = listening.received[0].headers
-    assert (headers["authorization"], headers["x-ward"]) == ("Bearer c2VjcmV0", "7")
-    everything = await service.client.get(f"{reference}/_history")
-    assert "c2VjcmV0" not in everything.text
 
 
 async def test_events_older_than_the_window_are_forgotten_and_their_numbers_are_not_given_again(

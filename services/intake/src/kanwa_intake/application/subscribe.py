@@ -21,6 +21,7 @@ from kanwa_intake.store.subscriptions import (
     count_channels,
     put_channel,
     remove_channel,
+    waiting_types,
 )
 from kanwa_shared.errors import Forbidden, Issue
 from kanwa_shared.fhir.json_types import Tree
@@ -46,7 +47,10 @@ async def write_subscription(request: WriteRequest, context: Context) -> None:
     channel = _with_stored_headers(read_channel(request.tree), stored)
     settings = intake_settings(context)
     _check_target(channel, settings)
-    check_may_read(channel.topic.resource_type, context)
+    if request.tree["status"] != "off":
+        waiting = await waiting_types(context.store.pool, request.id) if stored else set[str]()
+        for resource_type in sorted({channel.topic.resource_type, *waiting}):
+            check_may_read(resource_type, context)
     if stored is None:
         await _check_number(context, settings)
     elif stored.owner != context.caller:

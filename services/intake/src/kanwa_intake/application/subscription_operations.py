@@ -51,11 +51,14 @@ async def subscription_events(request: OperationRequest, context: Context) -> Op
     the Subscription has, not for more.
     """
     channel = await _channel(request.id or "", context)
-    check_may_read(TOPICS[channel.topic].resource_type, context)
+    topic_type = TOPICS[channel.topic].resource_type
     first = _number(request.parameters, "eventsSinceNumber", 1)
     last = _number(request.parameters, "eventsUntilNumber", _LAST)
     content = _content(request.parameters, channel.content)
     events = await events_between(context.store.pool, channel.subscription, first, last, EVENTS_MAX)
+    # Events from before a change of topic are of the type that the topic then had.
+    for resource_type in sorted({topic_type, *(event.resource.resource_type for event in events)}):
+        check_may_read(resource_type, context)
     text = notification(
         channel.state, "query-event", events, base_url=_base(context), now=context.now, content=content
     )

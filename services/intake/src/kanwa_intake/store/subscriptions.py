@@ -104,6 +104,18 @@ async def channels(
         return [stored_channel(row) for row in await cursor.fetchall()]
 
 
+async def waiting_types(pool: Pool, subscription: str) -> set[str]:
+    """Resource types of the events that a Subscription's endpoint has not taken yet."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT DISTINCT e.resource_type FROM subscription_channel c"
+            " JOIN subscription_event s USING (subscription) JOIN notified_event e USING (event_id)"
+            " WHERE c.subscription = %s AND (s.number IS NULL OR s.number > c.delivered)",
+            (subscription,),
+        )
+        return {row[0] for row in await cursor.fetchall()}
+
+
 async def count_channels(pool: Pool) -> int:
     """How many Subscriptions there are, those that are off included."""
     async with pool.connection() as connection:
