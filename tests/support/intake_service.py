@@ -85,6 +85,10 @@ class Intake:
                 for _ in range(times):
                     assert await Reactions(self.engine).on_event(event) == Ack()
 
+    async def written_events(self) -> list[str]:
+        """Texts of the resources in its events that nobody has heard yet."""
+        return [body for *_, body in await self._undelivered() if body is not None]
+
     @asynccontextmanager
     async def sending(
         self, clock: Callable[[], datetime] | None = None, **options: Any

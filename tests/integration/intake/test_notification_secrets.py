@@ -111,3 +111,34 @@ async def test_credentials_of_the_endpoint_are_sent_and_never_shown(
     assert (headers["authorization"], headers["x-ward"]) == ("Bearer c2VjcmV0", "7")
     everything = await service.client.get(f"{reference}/_history")
     assert "c2VjcmV0" not in everything.text
+
+
+async def test_credentials_in_a_query_of_r4_are_shown_to_nobody(
+    service: Intake, listening: Subscriber
+) -> None:
+    topic_based = subscription(listening.url)
+    channel = {**topic_based["channel"], "header": ["Authorization: Bearer c2VjcmV0", "c2VjcmV0"]}
+    written = await service.write({**topic_based, "criteria": "Observation", "channel": channel}, 201)
+    reference = f"Subscription/{written['id']}"
+    assert written["channel"]["header"] == ["Authorization: ***", "***"]
+    assert await service.read(reference) == written
+    again = await service.write({**written, "reason": "another reason"}, 200)
+    assert again["channel"] == written["channel"]
+    for url in (reference, f"{reference}/_history", "Subscription", "_history"):
+        assert "c2VjcmV0" not in (await service.client.get(url)).text, url
+    events = await service.written_events()
+    assert events
+    assert not any("c2VjcmV0" in body for body in events)
+
+
+async def test_a_masked_value_that_is_not_known_is_refused_and_overwrites_nothing(
+    service: Intake, listening: Subscriber
+) -> None:
+    reference = await subscribe(service, subscription(listening.url, headers=("X-Ward: 7",)))
+    shown = await service.read(reference)
+    shown["channel"]["header"].append("Authorization: ***")
+    refusal = await service.write(shown, 422)
+    assert refusal["issue"][0]["expression"] == ["Subscription.channel.header[1]"]
+    async with service.sending():
+        await until(lambda: listening.of_kind("handshake"))
+    assert listening.received[0].headers["x-ward"] == "7"

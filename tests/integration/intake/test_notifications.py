@@ -421,7 +421,6 @@ async def test_a_query_of_r4_is_kept_and_its_status_says_that_nothing_is_sent(
         "channel": {
             "type": "rest-hook",
             "endpoint": listening.url,
-            "header": ["Authorization: Bearer secret"],
         },
     }
     written = await service.write(tree, 201)

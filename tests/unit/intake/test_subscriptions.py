@@ -165,8 +165,27 @@ def test_header_values_are_masked_and_found_again() -> None:
     shown = masked(tree)
     assert shown["channel"]["header"] == ["Authorization: ***", "X: ***"]
     assert unmasked(read_channel(shown).headers, stored) == stored
-    changed = unmasked((("authorization", "***"), ("X", "z"), ("New", "***")), stored)
-    assert changed == (("authorization", "Bearer x"), ("X", "z"), ("New", "***"))
+    changed = unmasked((("authorization", "***"), ("X", "z"), ("New", "n")), stored)
+    assert changed == (("authorization", "Bearer x"), ("X", "z"), ("New", "n"))
+
+
+def test_a_mask_of_a_value_that_is_not_known_is_refused() -> None:
+    with pytest.raises(SubscriptionRefused) as caught:
+        unmasked((("X", "y"), ("New", "***"), ("Other", "***")), (("X", "y"),))
+    assert [issue.expression for issue in caught.value.issues] == [
+        ("Subscription.channel.header[1]",),
+        ("Subscription.channel.header[2]",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [("Authorization:Bearer x", "Authorization: ***"), ("Bearer x", "***"), ("Basic eDp5: z", "***"), ("a b", "***"),
+     ("Cookie: a=b:c", "Cookie: ***"), ("", "***")],
+)  # fmt: skip
+def test_what_is_no_header_is_masked_as_a_whole(header: str, shown: str) -> None:
+    tree = {"criteria": "Observation", "channel": {"header": [header]}}
+    assert masked(tree)["channel"]["header"] == [shown]
 
 
 @pytest.mark.parametrize(("status", "command"), list(product(STATUSES, COMMANDS)))

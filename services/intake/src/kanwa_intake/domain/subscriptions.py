@@ -33,7 +33,8 @@ MASK: Final = "***"
 
 _EXTENSION: Final = f"{BACKPORT}/StructureDefinition/backport-"
 _CLASSIC: Final = re.compile(r"[A-Z][A-Za-z]*(\?.*)?", re.DOTALL)
-_HEADER: Final = re.compile(r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*(?P<value>[\x20-\x7e]*)")
+_HEADER_NAME: Final = re.compile(r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+):")
+_HEADER: Final = re.compile(_HEADER_NAME.pattern + r"[ \t]*(?P<value>[\x20-\x7e]*)")
 _PLAIN_MEDIA: Final = re.compile(
     r"application/fhir\+json(\s*;\s*(fhirVersion=4\.0(\.1)?|charset=utf-8))*", re.IGNORECASE
 )
@@ -110,22 +111,38 @@ class SubscriptionRefused(DomainError):
 
 
 def masked(tree: Tree) -> Tree:
-    """The Subscription as it may be read: header names without their values."""
+    """The Subscription as it may be read: header names without their values; nothing of what is no header."""
     headers = tree["channel"].get("header")
     if not headers:
         return tree
-    hidden = [f"{header.partition(':')[0]}: {MASK}" for header in headers]
+    hidden = [_masked(header) if header is not None else None for header in headers]
     return {**tree, "channel": {**tree["channel"], "header": hidden}}
+
+
+def _masked(header: str) -> str:
+    found = _HEADER_NAME.match(header)
+    return f"{found['name']}: {MASK}" if found else MASK
 
 
 def unmasked(
     headers: Sequence[tuple[str, str]], stored: Sequence[tuple[str, str]]
 ) -> tuple[tuple[str, str], ...]:
-    """Headers with the stored values where a client wrote back the mask that it had read."""
+    """Headers with the stored values where a client wrote back the mask that it had read.
+
+    Raises SubscriptionRefused where no value is stored: the endpoint would be sent the mask.
+    """
     known = {name.lower(): value for name, value in stored}
-    return tuple(
-        (name, known.get(name.lower(), value) if value == MASK else value) for name, value in headers
-    )
+    unknown = [
+        _refused(
+            f"channel.header[{number}]",
+            f"{name}: {MASK} stands for a value that kanwa knows, and it knows none of this header; write the value",
+        )
+        for number, (name, value) in enumerate(headers)
+        if value == MASK and name.lower() not in known
+    ]
+    if unknown:
+        raise SubscriptionRefused(unknown)
+    return tuple((name, known[name.lower()] if value == MASK else value) for name, value in headers)
 
 
 def _base() -> str:
