@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from kanwa_shared.store import snapshot
-from tests.support.fhir_server import FhirServer, fhir_server
+from tests.support.fhir_server import BASE, FhirServer, fhir_server
 from tests.support.signed_in import authorization_server, bearer, protected_settings
 
 P = {"reference": "Patient/p"}
@@ -117,6 +117,17 @@ async def test_the_patients_export_has_what_is_some_patients_alone(server: FhirS
     typed = await exported(server.fhir, await kick_off(server.fhir, "Patient/$export?_type=Basic"))
     assert set(typed) == {"Basic/hers"}
     assert (await server.fhir.get("Patient/$export?_type=Organization")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["$export?_type=Patient,Location", "Patient/$export", "Patient/$export?_type=Patient"]
+)
+async def test_an_export_has_files_of_its_own_types_alone(server: FhirServer, path: str) -> None:
+    status = await kick_off(server.fhir, path)
+    await manifest_of(server.fhir, status)
+    for name in ("Organization", "ResearchStudy", "HealthcareService"):
+        answer = await server.fhir.get(f"{name}/$export/{status.rpartition('/')[2]}")
+        assert (answer.status_code, answer.json()["resourceType"]) == (404, "OperationOutcome"), name
 
 
 async def test_types_can_be_chosen_by_url_or_parameters(server: FhirServer) -> None:
@@ -239,6 +250,13 @@ async def test_scopes_bound_an_export_and_it_is_its_clients_alone(
         fhir.headers.update(bearer(authorization, "system/*.rs", client_id="other"))
         assert [(await fhir.get(url)).status_code for url in (status, file)] == [404, 404]
         assert (await fhir.delete(status)).status_code == 404
+        observations = f"{BASE}/Observation/$export/{status.rpartition('/')[2]}"
+        for scopes in ("system/Observation.r", "system/Observation.s", "system/Patient.rs"):
+            fhir.headers.update(bearer(authorization, scopes))
+            refused = [(await fhir.get(url)).status_code for url in (observations, status)]
+            assert refused == [403, 403], "a token that may less gets nothing of what one before was promised"
+        fhir.headers.update(bearer(authorization, "system/Observation.rs"))
+        assert (await fhir.get(observations)).status_code == 200
         fhir.headers.update(bearer(authorization, "system/Patient.c"))
         assert (await fhir.get("$export")).status_code == 403
         assert (await fhir.get(file)).status_code == 403

@@ -29,6 +29,7 @@ from kanwa_shared.rest.openapi import openapi
 from kanwa_shared.rest.operation import operation, system_operation
 from kanwa_shared.rest.operations.export import export_end, export_remarks, export_status
 from kanwa_shared.rest.operations.export_files import COUNTS_PATH, export_counts, export_file
+from kanwa_shared.rest.operations.export_job import JOB_PATH, answer_job
 from kanwa_shared.rest.operations.record import RECORD_PATH, answer_record
 from kanwa_shared.rest.operations.registry import STANDARD
 from kanwa_shared.rest.patch import conditional_patch, patch
@@ -99,6 +100,7 @@ PEER_ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("GET", CAPABILITY_PATH, own_capability),
     ("POST", RECORD_PATH, answer_record),
     ("POST", COUNTS_PATH, export_counts),
+    ("GET", JOB_PATH + "{job}", answer_job),
 )
 
 #: Types of the referral loop: their models are built at start, those of the dossier when they are first met.

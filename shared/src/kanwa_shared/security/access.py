@@ -142,6 +142,8 @@ def _fhir_needs(
         return ((resource_type, "s"),) if reads else ((resource_type, "c"), (resource_type, "u"))
     if not rest:
         return _type_level(method, resource_type, conditional)
+    if rest[0] == "$export":
+        return ((resource_type, "r"), (resource_type, "s"))  # a file: every resource of the type
     if rest[0].startswith("_"):
         return ((resource_type, "s"),)
     if len(rest) > 1 and is_resource_type(rest[1]):

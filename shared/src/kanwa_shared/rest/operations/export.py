@@ -8,7 +8,7 @@ import math
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlencode
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 from starlette.requests import Request
@@ -25,6 +25,7 @@ from kanwa_shared.fhir.validation import RESOURCE_TYPES
 from kanwa_shared.ownership import SYSTEM_SERVICE
 from kanwa_shared.rest.conditional import caller_of
 from kanwa_shared.rest.operations.export_files import COUNTS_PATH, NDJSON, Counted, own_counts
+from kanwa_shared.rest.operations.export_job import own_job
 from kanwa_shared.rest.operations.given import Given, instant_of, only, read_given, types_of
 from kanwa_shared.rest.peers import ask_others
 from kanwa_shared.rest.responses import base_url_of, engine_of, fhir_response
@@ -79,13 +80,18 @@ def _types(given: Given, patients_only: bool, caller: Caller) -> tuple[list[str]
             code="value",
         )
     for name in asked:
-        for permission in ("r", "s"):
-            caller.check(name, permission)
+        _check_may_have(caller, name)
     everything = asked or sorted(offered)
     types = [name for name in everything if caller.may(name, "r") and caller.may(name, "s")]
     if not types:
         raise InsufficientScope("system/*.rs")
     return types, [name for name in everything if name not in types]
+
+
+def _check_may_have(caller: Caller, resource_type: str) -> None:
+    """Raise InsufficientScope unless the caller may read every resource of the type."""
+    for permission in ("r", "s"):
+        caller.check(resource_type, permission)
 
 
 def _request_url(request: Request, given: Given) -> str:
@@ -96,8 +102,15 @@ def _request_url(request: Request, given: Given) -> str:
 
 
 async def export_status(request: Request) -> Response:
-    """202 with X-Progress and Retry-After while it is under way, then 200 with the manifest."""
-    engine, job = engine_of(request), await _job(request)
+    """202 with X-Progress and Retry-After while it is under way, then 200 with the manifest.
+
+    Raises InsufficientScope for a token that may less than the one before: its files would be refused, and the services
+    would count for it alone.
+    """
+    engine, job = engine_of(request), await own_job(request)
+    caller = caller_of(request) or ANONYMOUS
+    for name in job.types:
+        _check_may_have(caller, name)
     counts = job.counts
     if counts is None:
         ready_at = job.transaction_time + timedelta(seconds=engine.settings.export_settle_seconds)
@@ -117,40 +130,20 @@ async def export_status(request: Request) -> Response:
 
 async def export_end(request: Request) -> Response:
     """202: the export is forgotten, and its files with it."""
-    job = await _job(request)
+    job = await own_job(request)
     await bulk_export.forget(engine_of(request).store.pool, job.id)
     return Response(status_code=202)
 
 
 async def export_remarks(request: Request) -> Response:
     """The manifest's `error` file: OperationOutcomes that say what the export lacks and why."""
-    job = await _job(request)
+    job = await own_job(request)
     lines = [outcome_bytes([Issue("suppressed", text, severity="warning")]) for text in job.remarks]
     return Response(b"".join(line + b"\n" for line in lines), media_type=NDJSON)
 
 
-async def _job(request: Request) -> Export:
-    """The caller's own export. Raises NotFound, also for another's."""
-    caller = caller_of(request) or ANONYMOUS
-    try:
-        id = UUID(request.path_params["job"])
-    except ValueError:
-        id = None
-    found = await bulk_export.find(engine_of(request).store.pool, id, caller.client_id) if id else None
-    if found is None:
-        raise NotFound("there is no such export of this client; it was deleted or has expired")
-    return found
-
-
 async def _counts(request: Request, job: Export) -> Counts:
-    """What all services hold of it.
-
-    Raises Unavailable while one does not answer, InsufficientScope for a token that may less than the one before:
-    the services would count for it alone.
-    """
-    caller = caller_of(request) or ANONYMOUS
-    for name in job.types:
-        caller.check(name, "s")
+    """What all services hold of it. Raises Unavailable while one does not answer."""
     asked = Counted(job.types, job.transaction_time, job.since)
     counts = await own_counts(engine_of(request), asked)
     for answer in await ask_others(request, COUNTS_PATH, content=msgspec.json.encode(asked)):

@@ -5,20 +5,18 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Final
 
-import httpx
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from kanwa_shared.errors import NotFound, Unavailable, Unparsable
+from kanwa_shared.errors import NotFound, Unparsable
 from kanwa_shared.fhir.json_text import parse
 from kanwa_shared.fhir.search.compartment import patient_compartment
 from kanwa_shared.fhir.search.indexing import index
-from kanwa_shared.ownership import SYSTEM_SERVICE
 from kanwa_shared.rest.conditional import caller_of
 from kanwa_shared.rest.engine import Engine
+from kanwa_shared.rest.operations.export_job import complete_job
 from kanwa_shared.rest.operations.given import TYPES_AT_ONCE
-from kanwa_shared.rest.peers import forwarded_headers
 from kanwa_shared.rest.responses import engine_of
 from kanwa_shared.security.access import PEERS_PREFIX
 from kanwa_shared.store.bulk_export import Counts
@@ -34,16 +32,6 @@ class Counted(msgspec.Struct, frozen=True):
     types: Annotated[list[str], msgspec.Meta(max_length=TYPES_AT_ONCE)]
     at: datetime
     since: datetime | None = None
-
-
-class _Extension(msgspec.Struct, rename="camel"):
-    patients_only: bool
-    since: datetime | None = None
-
-
-class _Manifest(msgspec.Struct, rename="camel"):
-    transaction_time: datetime
-    extension: _Extension
 
 
 async def export_counts(request: Request) -> Response:
@@ -67,29 +55,17 @@ async def own_counts(engine: Engine, asked: Counted) -> Counts:
 async def export_file(request: Request) -> Response:
     """The resources of one type, one on each line; with `deleted=true`, Bundles of what was deleted since.
 
-    404 unless the export is the caller's and complete. A page is read while the one before is being sent.
+    404 unless the export is the caller's, complete and of that type. A page is read while the one before is being sent.
     """
     engine, resource_type = engine_of(request), request.path_params["resource_type"]
     engine.check_owned(resource_type)
-    manifest = await _manifest(request)
-    moment = Moment(manifest.transaction_time, manifest.extension.since)
+    job = await complete_job(request)
+    if resource_type not in job.types:
+        listed = ", ".join(job.types)
+        raise NotFound(f"the export is not of {resource_type}; it is of {listed}")
     deletions = request.query_params.get("deleted") == "true"
-    lines = _lines(engine, resource_type, moment, manifest.extension.patients_only, deletions=deletions)
+    lines = _lines(engine, resource_type, Moment(job.at, job.since), job.patients_only, deletions=deletions)
     return StreamingResponse(lines, media_type=NDJSON)
-
-
-async def _manifest(request: Request) -> _Manifest:
-    """What the export is, from the service that knows; it answers only for the caller's own."""
-    engine, job = engine_of(request), request.path_params["job"]
-    try:
-        answer = await engine.peers[SYSTEM_SERVICE].get(f"$export/{job}", headers=forwarded_headers(request))
-    except httpx.HTTPError as silent:
-        raise Unavailable(
-            f"{SYSTEM_SERVICE}, which knows the exports, does not answer; try again"
-        ) from silent
-    if answer.status_code != 200:
-        raise NotFound("there is no such export of this client, or it is not complete yet; ask for its state")
-    return msgspec.json.decode(answer.content, type=_Manifest)
 
 
 async def _lines(
