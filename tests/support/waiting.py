@@ -4,9 +4,18 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+async def next_millisecond() -> str:
+    """An instant, as FHIR writes it, after every `meta.lastUpdated` so far: those are cut to milliseconds."""
+    now = datetime.now(UTC)
+    instant = now.replace(microsecond=now.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
+    await until(lambda: datetime.now(UTC) >= instant, interval_seconds=0.001)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def until(

@@ -1,7 +1,6 @@
 """Patient/[id]/$everything gives the whole record of one patient, whoever owns its parts, and nothing else."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kanwa_shared.security.authentication import PEER_HEADER
 from tests.support.authorization import AuthorizationServer
 from tests.support.fhir_server import FhirServer, fhir_server
 from tests.support.signed_in import PEER_PASSWORD, authorization_server, bearer, protected_settings
+from tests.support.waiting import next_millisecond
 
 P, Q = {"reference": "Patient/p"}, {"reference": "Patient/q"}
 OBSERVATION: dict[str, Any] = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
@@ -117,7 +117,7 @@ async def test_a_part_of_the_record_can_be_asked_for(
 
 
 async def test_what_changed_since_an_instant_is_asked_for_with_since(server: FhirServer) -> None:
-    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    moment = await next_millisecond()
     assert entries(await read(server.fhir, f"?_since={moment}")) == []
     await server.fhir.put("Condition/c", json={**RECORD[1], "recordedDate": "2026-11-25"})
     await server.fhir.put("Location/theatre", json={**SUPPORT[2], "name": "2"})
@@ -144,6 +144,10 @@ async def test_without_one_service_there_is_no_answer_rather_than_a_part(
         ("Patient/p/$everything?_since=yesterday", 400),
         ("Patient/p/$everything?start=soon", 400),
         ("Patient/p/$everything?_cursor=elsewhere/1", 400),
+        ("Patient/p/$everything?_cursor=intake/Task/%00", 400),
+        ("Patient/p/$everything?_cursor=intake/Task/a%20b", 400),
+        ("Patient/p/$everything?_cursor=intake/Banana/1", 400),
+        ("Patient/p%00/$everything", 400),
         ("Observation/early/$everything", 404),
     ],
 )

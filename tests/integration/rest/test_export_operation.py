@@ -12,6 +12,7 @@ import pytest
 from kanwa_shared.store import snapshot
 from tests.support.fhir_server import BASE, FhirServer, fhir_server
 from tests.support.signed_in import authorization_server, bearer, protected_settings
+from tests.support.waiting import next_millisecond
 
 P = {"reference": "Patient/p"}
 SEED: list[dict[str, Any]] = [
@@ -98,7 +99,7 @@ async def test_the_files_show_the_moment_of_the_request_though_all_changes_after
 
 
 async def test_since_gives_what_changed_and_what_was_deleted(server: FhirServer) -> None:
-    since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    since = await next_millisecond()
     await put(server.fhir, {"resourceType": "Organization", "id": "o", "name": "second"})
     await server.fhir.delete("Observation/v")
     await server.fhir.delete("Basic/plain")
@@ -226,6 +227,11 @@ async def test_a_lenient_client_is_told_what_was_ignored(server: FhirServer) -> 
     manifest = await manifest_of(server.fhir, answer.headers["content-location"])
     remarks = await lines_of(server.fhir, manifest["error"][0]["url"])
     assert "_typeFilter" in remarks[0]["issue"][0]["diagnostics"]
+
+
+async def test_an_ignored_parameter_with_a_nul_character_is_refused(server: FhirServer) -> None:
+    answer = await server.fhir.get("$export?a%00b=1", headers={"prefer": "handling=lenient"})
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
 
 
 async def test_scopes_bound_an_export_and_it_is_its_clients_alone(

@@ -49,6 +49,14 @@ async def test_a_body_that_grows_beyond_the_limit_is_refused_while_it_comes(
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("url", [f"{PATH}?a=%00", f"{PATH}?x=1&b%00=", f"{PATH}/a%00b", "/%00"])
+async def test_a_nul_character_in_a_url_reaches_no_application(client: httpx.AsyncClient, url: str) -> None:
+    answer = await client.get(url)
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+    assert answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 async def test_a_request_keeps_its_id_and_its_trace(client: httpx.AsyncClient) -> None:
     sent = {"x-request-id": "ehr-17.a_b", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
     answer = await client.get(PATH, headers=sent)

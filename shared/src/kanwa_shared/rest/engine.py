@@ -29,7 +29,7 @@ T = TypeVar("T")
 MAX_ROUNDS: Final = 5
 # A body below this is validated on the event loop: handing it to a thread costs more than the check.
 THREAD_ABOVE_BYTES: Final = 32_768
-_ID: Final = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,12 @@ def refuse_errors(issues: list[Issue]) -> None:
         raise Invalid(issues)
 
 
+def is_id(text: str) -> bool:
+    """Whether a resource can have this id."""
+    return _ID.fullmatch(text) is not None
+
+
 def check_id(id: str) -> None:
     """Raise NotFound for what cannot be an id: nothing is stored under it."""
-    if not _ID.match(id):
+    if not is_id(id):
         raise NotFound(f"'{id}' is no FHIR id; ids have 1 to 64 letters, digits, '-' and '.'")

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kanwa_shared.errors import Issue
 from kanwa_shared.logging import add_log_ids, log_request, remove_log_ids
+from kanwa_shared.security.challenge import send_outcome
 from kanwa_shared.security.response_headers import completed
 from kanwa_shared.telemetry import HTTP_IN_PROGRESS, METHODS, count_request, route_template
 from kanwa_shared.trace_context import continue_trace
@@ -21,11 +23,19 @@ _QUIET_PATHS: Final = frozenset({"/health", "/ready", "/metrics"})
 _STREAM: Final = b"text/event-stream"
 
 
+#: No text of FHIR has it (https://hl7.org/fhir/R4/datatypes.html#string) and no text of PostgreSQL takes it.
+_NUL: Final = Issue(
+    "value", "the URL has a NUL character (%00), which is in no text that kanwa knows; leave it out"
+)
+
+
 class RequestContext:
     """Puts `request_id` and `traceparent` into `scope["state"]` and into the log lines of the request.
 
     The client's X-Request-Id is kept if it is 1 to 64 letters, digits, '.', '_' and '-', and goes back with
     the answer. The log line holds the route's template, not the path or query: those may name a patient.
+    A URL with a NUL character is answered 400 here, before anybody asks a database with it; JSON with one is refused
+    where it is read.
     """
 
     def __init__(self, app: ASGIApp, *, service: str):
@@ -64,7 +74,10 @@ class _Recorded:
         in_progress.inc()
         ids = add_log_ids(request_id=self._state["request_id"], trace_id=self._trace.trace_id)
         try:
-            await self._app(self._scope, receive, self._sending)
+            if "\0" in self._scope["path"] or b"%00" in self._scope["query_string"]:
+                await send_outcome(self._sending, 400, [_NUL])
+            else:
+                await self._app(self._scope, receive, self._sending)
         finally:
             in_progress.dec()
             self._record(perf_counter() - started)

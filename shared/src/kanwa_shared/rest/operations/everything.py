@@ -19,9 +19,10 @@ from kanwa_shared.errors import Invalid, Issue
 from kanwa_shared.fhir.bundle import Entry, bundle
 from kanwa_shared.fhir.outcome import outcome_tree
 from kanwa_shared.fhir.search.compartment import patient_compartment
-from kanwa_shared.fhir.validation import RESOURCE_TYPES
+from kanwa_shared.fhir.validation import RESOURCE_TYPES, is_resource_type
 from kanwa_shared.ownership import ServiceName, owner_of
 from kanwa_shared.rest.conditional import caller_of
+from kanwa_shared.rest.engine import is_id
 from kanwa_shared.rest.operations.given import (
     Given,
     count_of,
@@ -179,9 +180,13 @@ def _place(given: Given, services: list[ServiceName]) -> Place:
     if cursor is None:
         return Place(services[0])
     phase, *key = str(cursor).split("/")
-    if phase not in (*services, _SUPPORTING) or len(key) not in (0, 2):
+    if phase not in (*services, _SUPPORTING) or (key and not _is_key(key)):
         raise Invalid("_cursor is not one that kanwa gave; follow the link next as it is", code="value")
     return Place(phase, (key[0], key[1]) if key else None)
+
+
+def _is_key(parts: list[str]) -> bool:
+    return len(parts) == 2 and is_resource_type(parts[0]) and is_id(parts[1])
 
 
 def _withheld(types: list[str]) -> Issue:
