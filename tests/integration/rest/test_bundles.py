@@ -138,6 +138,39 @@ async def test_a_batch_does_conditional_patching_and_calling_entries(client: htt
     assert statuses(answer) == [201, 200, 200, 422, 412, 400, 200, 200, 204, 204]
 
 
+@pytest.mark.parametrize("lost", [httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.WriteError])
+async def test_a_batch_says_what_is_not_known_of_a_write_whose_answer_was_lost(
+    server: FhirServer, lost: type[httpx.TransportError]
+) -> None:
+    server.silent["intake"] = lost
+    answer = await send(
+        server.fhir,
+        "batch",
+        entry("POST", "Patient", patient("lost")),
+        entry("POST", "Patient", patient("twice"), ifNoneExist="identifier=http://h.example|twice"),
+        entry("GET", "Patient?identifier=http://h.example%7Clost"),
+    )
+    del server.silent["intake"]
+    assert statuses(answer) == [504, 504, 503]
+    said = [one["response"]["outcome"]["issue"][0] for one in answer.json()["entry"]]
+    assert [one["code"] for one in said] == ["timeout", "timeout", "transient"]
+    assert "may be written or not, so read or search" in said[0]["diagnostics"]
+    assert "ifNoneExist keeps it from being written twice" in said[1]["diagnostics"]
+    assert "try again" in said[2]["diagnostics"]
+    found = await server.fhir.get("Patient?identifier=http://h.example%7Clost")
+    assert found.json()["total"] == 1, "the owner had done what it did not answer"
+
+
+async def test_a_batch_says_that_nothing_was_written_where_an_owner_could_not_be_reached(
+    server: FhirServer,
+) -> None:
+    server.silent["scheduling"] = httpx.ConnectTimeout
+    answer = await send(server.fhir, "batch", entry("POST", "Location", {"resourceType": "Location"}))
+    assert statuses(answer) == [503]
+    said = answer.json()["entry"][0]["response"]["outcome"]["issue"][0]
+    assert "nothing was written, try again" in said["diagnostics"]
+
+
 async def test_a_batch_reads_only_what_changed(client: httpx.AsyncClient) -> None:
     id = await a_patient(client)
     known = entry("GET", f"Patient/{id}", ifNoneMatch='W/"1"')

@@ -92,16 +92,33 @@ async def perform_over_http(request: Request, entry: BundleEntry) -> Entry:
             return _refusal(error)
     try:
         answer = await engine.peers[owner].request(entry.method, entry.url, headers=headers, content=content)
-    except (httpx.HTTPError, KeyError):
-        issue = Issue(
-            "transient", f"{owner}, which owns {entry.resource_type}, does not answer; try again later"
-        )
-        return {"response": {"status": "503 Service Unavailable", "outcome": outcome_tree([issue])}}
+    except (httpx.HTTPError, KeyError) as error:
+        return _unanswered(entry, owner, sent=isinstance(error, httpx.HTTPError) and _may_have_arrived(error))
     except (httpx.InvalidURL, ValueError):
         return _refusal(
             Invalid("the URL cannot be read", expression=f"{entry.path}.request.url", code="value")
         )
     return _as_entry(answer, outcome_only=_asks_for_outcome(request, entry))
+
+
+def _may_have_arrived(error: httpx.HTTPError) -> bool:
+    """Whether the owner may have what it did not answer: not if no connection to it was had."""
+    return not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+
+
+def _unanswered(entry: BundleEntry, owner: str, *, sent: bool) -> Entry:
+    """What is known of an entry whose owner gave no answer; `sent`: it may have the request."""
+    silent = f"{owner}, which owns {entry.resource_type}, does not answer"
+    if not sent or entry.method not in WRITES:
+        status, text = "503 Service Unavailable", f"{silent}; nothing was written, try again later"
+    elif entry.if_none_exist is not None:
+        status = "504 Gateway Timeout"
+        text = f"{silent}: this may be written or not; send it again, ifNoneExist keeps it from being written twice"
+    else:
+        status = "504 Gateway Timeout"
+        text = f"{silent}: this may be written or not, so read or search before you send it again"
+    code = "transient" if status.startswith("503") else "timeout"
+    return {"response": {"status": status, "outcome": outcome_tree([Issue(code, text, (entry.path,))])}}
 
 
 def _body(entry: BundleEntry, resource: Tree) -> tuple[bytes, str]:
