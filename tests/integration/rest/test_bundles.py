@@ -171,6 +171,38 @@ async def test_a_batch_says_that_nothing_was_written_where_an_owner_could_not_be
     assert "nothing was written, try again" in said["diagnostics"]
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ifNoneExist", "identifier=x\r\nx-admin: yes"),
+        ("ifMatch", 'W/"1"\nx-admin: yes'),
+        ("ifMatch", "緩和"),
+        ("ifNoneMatch", "*\r\nx-admin: yes"),
+    ],
+)
+async def test_a_condition_that_is_no_one_line_of_a_header_is_refused(
+    client: httpx.AsyncClient, kind: str, name: str, value: str
+) -> None:
+    answer = await send(client, kind, entry("POST", "Patient", patient(), **{name: value}))
+    if kind == "batch":
+        assert statuses(answer) == [400]
+        outcome = answer.json()["entry"][0]["response"]["outcome"]
+    else:
+        assert answer.status_code == 400
+        outcome = answer.json()
+    assert outcome["issue"][0]["expression"] == [f"Bundle.entry[0].request.{name}"]
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_a_conditional_create_may_search_for_what_is_not_ascii(server: FhirServer, kind: str) -> None:
+    for expected in (201, 200):
+        created = entry(
+            "POST", "Patient", patient("緩和 7%"), ifNoneExist="identifier=http://h.example|緩和 7%25"
+        )
+        assert statuses(await send(server.fhir, kind, created)) == [expected]
+
+
 async def test_a_batch_reads_only_what_changed(client: httpx.AsyncClient) -> None:
     id = await a_patient(client)
     known = entry("GET", f"Patient/{id}", ifNoneMatch='W/"1"')

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import uuid4
 
 from kanwa_shared.errors import Invalid, Issue
@@ -15,6 +15,8 @@ METHODS: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")  # the specif
 WRITES: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
 _LOCAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)(?:/(?P<id>[A-Za-z0-9\-.]{1,64}))?")
 _OPERATION: Final = re.compile(r"[A-Z][A-Za-z]+(?:/[A-Za-z0-9\-.]{1,64})?/\$[a-z-]+")
+_ASCII: Final = "".join(map(chr, range(128)))
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]*")
 _REQUEST_HEADERS: Final = {
     "ifMatch": "if-match",
     "ifNoneMatch": "if-none-match",
@@ -91,6 +93,15 @@ def read_entry(position: int, written: Tree, base_url: str) -> BundleEntry | Iss
         return Issue("value", f"{url} is no URL below this server's base", (f"{path}.request.url",))
     found = _LOCAL.fullmatch(parts.path)
     resource_type = found["type"] if found else parts.path.partition("/")[0]
+    conditions = {
+        header: _in_ascii(str(request[name]), encoded=name == "ifNoneExist")
+        for name, header in _REQUEST_HEADERS.items()
+        if name in request
+    }
+    for name, header in _REQUEST_HEADERS.items():
+        if not _HEADER_TEXT.fullmatch(conditions.get(header, "")):
+            text = f"{name} is one line of ASCII text, as the HTTP header of this name would be"
+            return Issue("value", text, (f"{path}.request.{name}",))
     entry = BundleEntry(
         position,
         method,
@@ -100,12 +111,17 @@ def read_entry(position: int, written: Tree, base_url: str) -> BundleEntry | Iss
         resource_type,
         found["id"] if found else None,
         parse_qsl(parts.query, keep_blank_values=True),
-        {header: str(request[name]) for name, header in _REQUEST_HEADERS.items() if name in request},
+        conditions,
     )
     calls = method == "POST" and _OPERATION.fullmatch(parts.path) is not None
     if method not in WRITES or calls:
         return entry
     return _fault_of_write(entry, written_at=found is not None) or entry
+
+
+def _in_ascii(text: str, *, encoded: bool) -> str:
+    """The text for a header: in a search, what is not ASCII is percent-encoded as in a URL."""
+    return quote(text, safe=_ASCII) if encoded else text
 
 
 def _fault_of_write(entry: BundleEntry, *, written_at: bool) -> Issue | None:
