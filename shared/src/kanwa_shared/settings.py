@@ -152,13 +152,15 @@ def _from_files(environment: Mapping[str, str]) -> dict[str, str]:
         for name, path in environment.items()
         if name.startswith(PREFIX) and name.endswith(_FILE_SUFFIX) and name != "KANWA_AUTH_JWKS_FILE"
     }
-    return {setting: _secret(setting, Path(path)) for setting, path in named.items()}
+    return {
+        setting: secret_in(path, f"{PREFIX}{setting.upper()}{_FILE_SUFFIX}")
+        for setting, path in named.items()
+    }
 
 
-def _secret(setting: str, path: Path) -> str:
-    """The file's text. Ends the program with one line if there is none: it cannot start without."""
+def secret_in(path: str, variable: str) -> str:
+    """The text of the file that `variable` names. Ends the program with one line if there is none."""
     try:
-        return path.read_text().strip()
+        return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        variable = f"{PREFIX}{setting.upper()}{_FILE_SUFFIX}"
         raise SystemExit(f"kanwa: {variable}={path} cannot be read: {type(error).__name__}") from error

@@ -29,6 +29,7 @@ from kanwa_shared.security.access import EVENTS_PATH
 from kanwa_shared.settings import BaseServiceSettings
 from kanwa_shared.store.pool import open_pool
 from kanwa_shared.store.resources import ResourceStore
+from kanwa_shared.timed_wait import set_within
 from kanwa_shared.worker_readiness import WorkerReadiness
 
 _log = structlog.get_logger(__name__)
@@ -136,11 +137,7 @@ async def _repeat(engine: Engine, work: Periodic, stop: asyncio.Event) -> None:
             await _once(engine, work)
         except (DatabaseError, PoolTimeout, DomainError) as error:
             _log.warning("periodic_work_failed", work=work.name, error_class=type(error).__name__)
-        try:
-            async with asyncio.timeout(work.every_seconds):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await set_within(stop, work.every_seconds)
 
 
 async def _once(engine: Engine, work: Periodic) -> None:

@@ -1,18 +1,14 @@
 """Variables that a command reads by itself, beside the settings of the services."""
 
 import os
-from pathlib import Path
+
+from kanwa_shared.settings import secret_in
 
 
 def secret(name: str) -> str | None:
     """The variable's value, or the text of the file that `<name>_FILE` names; ends the program if there is none."""
     path = os.environ.get(f"{name}_FILE")
-    if path is None:
-        return os.environ.get(name)
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SystemExit(f"kanwa: {name}_FILE={path} cannot be read: {type(error).__name__}") from error
+    return os.environ.get(name) if path is None else secret_in(path, f"{name}_FILE")
 
 
 def required(name: str) -> str:

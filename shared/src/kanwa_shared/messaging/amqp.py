@@ -33,6 +33,7 @@ from kanwa_shared.messaging.pika_adapter import (
     parameters_of,
     properties_of,
 )
+from kanwa_shared.timed_wait import set_within
 
 #: A silent peer is noticed after two of these.
 HEARTBEAT_SECONDS: Final = 15
@@ -96,9 +97,7 @@ class Connection:
             with suppress(AMQPError):
                 self._pika.close()
         if self._pika is not None and not self.lost.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                    await self.lost.wait()
+            await set_within(self.lost, CLOSE_TIMEOUT_SECONDS)
         self.abort()
 
     def abort(self) -> None:

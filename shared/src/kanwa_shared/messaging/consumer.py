@@ -28,6 +28,7 @@ from kanwa_shared.messaging.lanes import Lanes
 from kanwa_shared.messaging.source_log import SourceLogs
 from kanwa_shared.messaging.topology import Topology
 from kanwa_shared.messaging.wire import dead_message, retry_message
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -74,9 +75,7 @@ class Consumer:
             except BrokerError as error:
                 pause = backoff.next()
                 _log.warning("consumer_without_broker", consumer=self._subscriber.name, reason=str(error))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await stop.wait()
+                await set_within(stop, pause)
 
     async def _subscribe(self, stop: asyncio.Event, backoff: Backoff) -> None:
         name = f"kanwa consumer {self._subscriber.name}"

@@ -8,7 +8,6 @@ settled again, and the inbox makes that harmless. What waits for another attempt
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -34,6 +33,7 @@ from kanwa_shared.messaging.outbox import (
     waiting_events,
     waiting_hand_overs,
 )
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class _Station:
                 _log.warning(
                     "replays_without_database", consumer=self.subscriber.name, kind=type(error).__name__
                 )
-            await _wait(stop, REPLAY_POLL_SECONDS)
+            await set_within(stop, REPLAY_POLL_SECONDS)
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Raise what a lane raised: a defect, since handlers' failures are counted and not raised."""
@@ -201,7 +201,7 @@ class _Feed:
                         await self._lead(connection, stop, backoff)
             except DatabaseError as error:
                 _log.warning("feed_without_database", service=self._source.service, kind=type(error).__name__)
-                await _wait(stop, backoff.next())
+                await set_within(stop, backoff.next())
 
     async def _lead(self, connection: AsyncConnection[Any], stop: asyncio.Event, backoff: Backoff) -> None:
         durable = await durability(connection)
@@ -211,7 +211,7 @@ class _Feed:
             is_open.wake.clear()
             moved = await self._turn(connection, is_open, durable)
             backoff.reset()
-            await _wait(is_open.wake, POLL_ACTIVE_SECONDS if moved else POLL_IDLE_SECONDS)
+            await set_within(is_open.wake, POLL_ACTIVE_SECONDS if moved else POLL_IDLE_SECONDS)
         await self._mark(connection, is_open)
 
     async def _turn(self, connection: AsyncConnection[Any], is_open: _Open, durable: str) -> bool:
@@ -292,9 +292,3 @@ def _settle(row_id: int, is_open: _Open) -> None:
         del is_open.unsettled[row_id]
         is_open.settled.append(row_id)
         is_open.wake.set()
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

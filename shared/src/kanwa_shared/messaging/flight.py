@@ -7,7 +7,6 @@ database. The state is thrown away with the lease.
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ from kanwa_shared.messaging.lease import LEASE_SECONDS
 from kanwa_shared.messaging.outbox import BodyMissing, OutboxRow
 from kanwa_shared.messaging.topology import Topology
 from kanwa_shared.messaging.wire import event_message, hand_over_message, notification_message
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 _TARGET: Final = "target:"
@@ -205,9 +205,7 @@ class Flight:
                 self.wake.set()
                 await asyncio.sleep(0)
             else:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.poll_active_seconds):
-                        await self._sendable.wait()
+                await set_within(self._sendable, self._settings.poll_active_seconds)
 
     def _send_some(self, rows: deque[OutboxRow]) -> int:
         sent = 0

@@ -16,7 +16,6 @@ delivered everything must have come before; above it only if the queue is empty.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -31,6 +30,7 @@ from kanwa_shared.messaging.broker import BrokerError
 from kanwa_shared.messaging.deliveries import Subscriber
 from kanwa_shared.messaging.envelope import Event
 from kanwa_shared.messaging.source_log import SourceLogs, SourceLogUnavailable
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -220,9 +220,7 @@ class Gaps:
     async def _pause(self) -> None:
         some_missing = any(source.missing for source in self._sources.values())
         seconds = self._settings.grace_seconds if some_missing else self._settings.check_seconds
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+        await set_within(self._wake, seconds)
         self._wake.clear()
 
 

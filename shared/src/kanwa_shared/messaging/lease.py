@@ -13,6 +13,8 @@ from typing import Any, Final
 from psycopg import AsyncConnection, sql
 from psycopg.rows import scalar_row
 
+from kanwa_shared.timed_wait import set_within
+
 #: Longer than any healthy pause of the relay: a stopped process (SIGSTOP, a paused virtual machine) keeps its
 #: TCP connection, so it is the server that must end its session for others to take over.
 LEASE_SECONDS: Final = 15
@@ -65,11 +67,7 @@ async def _acquire(connection: AsyncConnection[Any], service: str, stop: asyncio
             await cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, key))
             if await cursor.fetchone():
                 return True
-        try:
-            async with asyncio.timeout(STANDBY_POLL_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await set_within(stop, STANDBY_POLL_SECONDS)
     return False
 
 

@@ -43,6 +43,7 @@ from kanwa_shared.messaging.outbox import (
     what_waits,
 )
 from kanwa_shared.messaging.topology import Topology
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +80,7 @@ class Relay:
                         await self._lead(connection, stop, backoff)
             except DatabaseError as error:
                 _log.warning("relay_without_database", service=self._service, kind=type(error).__name__)
-                await _wait(stop, backoff.next())
+                await set_within(stop, backoff.next())
 
     async def _lead(self, connection: AsyncConnection[Any], stop: asyncio.Event, backoff: Backoff) -> None:
         flight = Flight(self._service, self._publisher, self._topology, self._settings)
@@ -99,7 +100,7 @@ class Relay:
                 await asyncio.sleep(max(0.0, self._settings.turn_seconds - (time.monotonic() - began)))
                 busy = moved or flight.busy
                 pause = self._settings.poll_active_seconds if busy else self._settings.poll_idle_seconds
-                await _wait(flight.wake, pause)
+                await set_within(flight.wake, pause)
         finally:
             active.set(0)
             self.active = False
@@ -154,7 +155,7 @@ class Relay:
         deadline = time.monotonic() + self._settings.lease_seconds / 2
         while flight.busy and self._publisher.ready and time.monotonic() < deadline:
             flight.wake.clear()
-            await _wait(flight.wake, self._settings.poll_active_seconds)
+            await set_within(flight.wake, self._settings.poll_active_seconds)
             await self._record(connection, flight)
         await self._record(connection, flight)
 
@@ -162,9 +163,3 @@ class Relay:
         status = await outbox_status(connection)
         metrics.OUTBOX_DEPTH.labels(self._service).set(status.depth)
         metrics.OUTBOX_OLDEST_AGE_SECONDS.labels(self._service).set(status.oldest_age_seconds)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

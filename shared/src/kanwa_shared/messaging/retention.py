@@ -6,7 +6,6 @@ still be fetched from a source must be known as received.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from kanwa_shared.messaging.deliveries import Pool
 from kanwa_shared.messaging.outbox import delete_published
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +77,4 @@ async def prune_regularly(pool: Pool, steps: Sequence[Prune], stop: asyncio.Even
                 _log.info("rows_past_retention_deleted", rows=deleted)
         except (DatabaseError, PoolTimeout) as error:
             _log.warning("retention_without_database", kind=type(error).__name__)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(EVERY_SECONDS):
-                await stop.wait()
+        await set_within(stop, EVERY_SECONDS)

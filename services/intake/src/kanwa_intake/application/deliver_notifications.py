@@ -22,6 +22,7 @@ from kanwa_shared.messaging.broker import Backoff
 from kanwa_shared.messaging.lease import source_lease
 from kanwa_shared.rest.engine import Engine
 from kanwa_shared.security.outbound import Resolve, resolve, verifying_context
+from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ class NotificationSender:
                         await self._lead(connection, stop, backoff)
             except DatabaseError as error:
                 _log.warning("notifications_without_database", kind=type(error).__name__)
-                await _wait(stop, backoff.next())
+                await set_within(stop, backoff.next())
 
     async def _lead(self, connection: AsyncConnection[Any], stop: asyncio.Event, backoff: Backoff) -> None:
         sending = Sending(
@@ -143,9 +144,3 @@ async def _first(stop: asyncio.Event, under_way: dict[str, asyncio.Task[None]], 
         stopping.cancel()
         with suppress(asyncio.CancelledError):
             await stopping
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
