@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from kanwa_intake.domain.subscription_topics import TOPICS
 from kanwa_shared.fhir.json_text import dumps
@@ -255,6 +256,18 @@ async def test_of_several_senders_one_sends_and_another_takes_over(
         await until(lambda: len(listening.numbers) == 25)
     assert listening.numbers == list(range(1, 26))
     assert len(listening.of_kind("handshake")) == 1
+
+
+async def test_who_sends_no_more_counts_no_more(service: Intake, listening: Subscriber) -> None:
+    def counted() -> set[str]:
+        names = {"kanwa_subscriptions", "kanwa_notifications_waiting"}
+        return {family.name for family in REGISTRY.collect() if family.name in names and family.samples}
+
+    reference = await subscribe(service, subscription(listening.url))
+    async with service.sending():
+        await becomes(service, reference, "active")
+        assert len(counted()) == 2
+    assert counted() == set()
 
 
 async def test_a_sender_whose_database_session_is_cut_goes_on(

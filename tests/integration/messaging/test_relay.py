@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kanwa_shared.messaging.amqp import Channel, Connection
 from kanwa_shared.messaging.broker import (
@@ -18,7 +19,7 @@ from kanwa_shared.messaging.broker import (
 )
 from kanwa_shared.messaging.envelope import Event, read_message
 from kanwa_shared.messaging.flight import RelaySettings
-from kanwa_shared.messaging.lease import source_lease
+from kanwa_shared.messaging.lease import relay_is_active, source_lease
 from kanwa_shared.messaging.publisher import Publisher
 from kanwa_shared.messaging.relay import Relay
 from kanwa_shared.messaging.topology import Binding, Topology
@@ -250,6 +251,29 @@ async def test_one_relay_is_active_and_another_takes_over_when_it_dies(intake: W
         with suppress(asyncio.CancelledError):
             await dead
     assert sorted(served) == [0, 1, 2]
+
+
+async def test_what_waits_is_told_by_the_active_relay_alone(intake: WritingService) -> None:
+    def told() -> set[str]:
+        return {
+            family.name
+            for family in REGISTRY.collect()
+            for sample in family.samples
+            if family.name.startswith("kanwa_outbox_") and sample.labels == {"source": "intake"}
+        }
+
+    async with running(Relay(intake.url, ScriptedBroker(), EVERYTHING, "intake")):
+        await until(lambda: told() == {"kanwa_outbox_depth", "kanwa_outbox_oldest_age_seconds"})
+    assert told() == set()
+
+
+@pytest.mark.parametrize(("holder", "expected"), [("intake", True), ("notifications", False)])
+async def test_another_lease_in_the_same_database_is_no_active_relay(
+    intake: WritingService, holder: str, expected: bool
+) -> None:
+    async with source_lease(intake.url, holder, asyncio.Event()) as connection:
+        assert connection is not None
+        assert await relay_is_active(connection) is expected
 
 
 async def test_a_relay_goes_on_after_its_database_session_was_ended(intake: WritingService) -> None:

@@ -8,11 +8,12 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import scalar_row
 
+from kanwa_shared.ownership import ServiceName
 from kanwa_shared.timed_wait import set_within
 
 #: Longer than any healthy pause of the relay: a stopped process (SIGSTOP, a paused virtual machine) keeps its
@@ -42,12 +43,13 @@ async def source_lease(
 
 
 async def relay_is_active(connection: AsyncConnection[Any]) -> bool:
-    """Whether some process holds the lock of the one source whose database this is."""
+    """Whether some process holds the lock of the one source whose database this is; other work has leases too."""
     async with connection.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid"
+            " AND objid = ANY(%s::oid[])"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            (_LOCK_SPACE % 2**32,),
+            (_LOCK_SPACE % 2**32, [_key(name) % 2**32 for name in get_args(ServiceName)]),
         )
         return bool(await cursor.fetchone())
 
@@ -61,14 +63,17 @@ async def durability(connection: AsyncConnection[Any]) -> str:
 
 async def _acquire(connection: AsyncConnection[Any], service: str, stop: asyncio.Event) -> bool:
     """Poll for the lock: a waiting lock call would hold back vacuum for as long as it waits."""
-    key = zlib.crc32(service.encode()) - 2**31
     while not stop.is_set():
         async with connection.cursor(row_factory=scalar_row) as cursor:
-            await cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, key))
+            await cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, _key(service)))
             if await cursor.fetchone():
                 return True
         await set_within(stop, STANDBY_POLL_SECONDS)
     return False
+
+
+def _key(service: str) -> int:
+    return zlib.crc32(service.encode()) - 2**31
 
 
 async def _limit_session(connection: AsyncConnection[Any], lease_seconds: int) -> None:

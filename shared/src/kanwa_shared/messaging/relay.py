@@ -103,6 +103,8 @@ class Relay:
                 await set_within(flight.wake, pause)
         finally:
             active.set(0)
+            metrics.OUTBOX_DEPTH.remove(self._service)
+            metrics.OUTBOX_OLDEST_AGE_SECONDS.remove(self._service)
             self.active = False
             sending.cancel()
             with suppress(asyncio.CancelledError):

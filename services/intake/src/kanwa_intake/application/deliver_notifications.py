@@ -99,6 +99,9 @@ class NotificationSender:
             for task in under_way.values():
                 task.cancel()
             await asyncio.gather(*under_way.values(), return_exceptions=True)
+            # Whoever sends next counts on; two processes that both say how many wait would be added up.
+            SUBSCRIPTIONS.clear()
+            WAITING.clear()
 
     async def _due(
         self, connection: AsyncConnection[Any], under_way: dict[str, asyncio.Task[None]]
