@@ -154,6 +154,22 @@ async def test_the_servers_history_joins_all_services_by_time(server: FhirServer
     assert whole["total"] == len(paged)
 
 
+@pytest.mark.parametrize("count", [9, 10, 11])
+@pytest.mark.parametrize("path", ["_history", "Observation/_history"])
+async def test_a_page_of_the_largest_size_leads_to_the_next_one(
+    database: Callable[..., str], path: str, count: int
+) -> None:
+    observation = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+    async with fhir_server(database, page_size_max=10) as server:
+        for number in range(12):
+            changed = {**observation, "note": [{"text": str(number)}]}
+            assert (await server.fhir.put("Observation/o", json=changed)).is_success
+        read = [page async for page in pages(server.fhir, f"{path}?_count={count}")]
+    sizes = [len(page["entry"]) for page in read]
+    assert sizes == [min(count, 10), 12 - min(count, 10)]
+    assert len({name for page in read for name in names(page)}) == 12
+
+
 async def test_a_service_that_is_away_makes_the_servers_history_unavailable(server: FhirServer) -> None:
     server.away.add("outcomes")
     answer = await server.fhir.get("_history")

@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -93,7 +93,7 @@ async def type_history(request: Request) -> Response:
     negotiate(request)
     asked = _asked(request, engine)
     part = await _own_part(request, engine, [resource_type], asked)
-    return _page(request, f"{resource_type}/_history", asked, joined([part], asked.count))
+    return _page(request, f"{resource_type}/_history", asked, part)
 
 
 async def system_history(request: Request) -> Response:
@@ -104,12 +104,10 @@ async def system_history(request: Request) -> Response:
     engine = engine_of(request)
     negotiate(request)
     asked = _asked(request, engine)
-    # The others are asked for one more, to know whether there is a next page, and give no more than a page at most.
-    asked = replace(asked, count=min(asked.count, engine.settings.page_size_max - 1))
     owned = sorted(name for name in RESOURCE_TYPES if owner_of(name) == engine.definition.name)
     parts = [await _own_part(request, engine, owned, asked)]
     if engine.definition.name == SYSTEM_SERVICE:
-        parts += await parts_of_others(request, dict(asked.pairs), asked.count + 1)
+        parts += await parts_of_others(request, dict(asked.pairs), asked.count)
     return _page(request, "_history", asked, joined(parts, asked.count))
 
 
@@ -118,14 +116,14 @@ async def _own_part(request: Request, engine: Engine, types: Sequence[str], aske
     found = await types_history(pool, types, asked.window, before=_mark(asked.cursor), limit=asked.count + 1)
     marks = [Mark(one.last_updated, one.resource_type, one.id, one.version) for one in found]
     entries = _entries(request, found)
+    shown = list(zip(marks, entries, strict=True))[: asked.count]
     total = await count_types_history(pool, types, asked.window)
-    return Part(list(zip(marks, entries, strict=True)), total)
+    return Part(shown, total, len(found) > len(shown))
 
 
 def _page(request: Request, path: str, asked: Asked, page: Part) -> Response:
-    shown = page.entries[: asked.count]
-    following = _cursor_of(shown[-1][0]) if shown and len(page.entries) > len(shown) else None
-    return _response(request, path, asked, [entry for _, entry in shown], following, page.total)
+    following = _cursor_of(page.entries[-1][0]) if page.entries and page.more else None
+    return _response(request, path, asked, [entry for _, entry in page.entries], following, page.total)
 
 
 def _entries(request: Request, versions: Sequence[StoredResource]) -> list[Entry]:

@@ -17,10 +17,14 @@ from kanwa_shared.store.history import Mark
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries with their marks, the newest first, and how many there are on all pages; None if too many to count."""
+    """Entries with their marks, the newest first, and how many there are on all pages; None if too many to count.
+
+    `more`: there are older ones than these.
+    """
 
     entries: Sequence[tuple[Mark, Any]]
     total: int | None
+    more: bool
 
 
 class _Response(msgspec.Struct):
@@ -33,7 +37,12 @@ class _Entry(msgspec.Struct):
     response: _Response
 
 
+class _Link(msgspec.Struct):
+    relation: str
+
+
 class _Bundle(msgspec.Struct):
+    link: list[_Link] = []
     entry: list[msgspec.Raw] = []
     total: int | None = None
 
@@ -53,7 +62,8 @@ async def parts_of_others(request: Request, parameters: Mapping[str, str], count
 
 def _part(body: bytes) -> Part:
     read = _BUNDLE.decode(body)
-    return Part([(_mark(entry), entry) for entry in read.entry], read.total)
+    more = any(link.relation == "next" for link in read.link)
+    return Part([(_mark(entry), entry) for entry in read.entry], read.total, more)
 
 
 def _mark(entry: msgspec.Raw) -> Mark:
@@ -63,10 +73,13 @@ def _mark(entry: msgspec.Raw) -> Mark:
 
 
 def joined(parts: Sequence[Part], count: int) -> Part:
-    """The newest `count` entries of all parts and one more, which tells that there is a next page."""
-    merged = heapq.merge(*(part.entries for part in parts), key=itemgetter(0), reverse=True)
+    """The newest `count` entries of all parts, or fewer where a part gave fewer: its next ones come first."""
+    merged = list(heapq.merge(*(part.entries for part in parts), key=itemgetter(0), reverse=True))
+    last = max((part.entries[-1][0] for part in parts if part.more and part.entries), default=None)
+    shown = [entry for entry in merged[:count] if last is None or entry[0] >= last]
     totals = [part.total for part in parts]
     return Part(
-        [entry for _, entry in zip(range(count + 1), merged, strict=False)],
+        shown,
         None if None in totals else sum(total for total in totals if total is not None),
+        len(merged) > len(shown) or any(part.more for part in parts),
     )
