@@ -51,6 +51,8 @@ async def test_a_transaction_waits_for_the_owners_updates_and_deletions(
             ("DELETE", _observation("never-there")),
         )
         second = (await run.fhir.post("", json=changed, headers=headers)).json()
+        same = (await run.fhir.post("", json=_transaction(("PUT", _observation("kept", valueInteger=7))),
+                                    headers=headers)).json()  # fmt: skip
         read = await run.fhir.get("Observation/kept")
         deleted = await run.fhir.get("Observation/gone")
     assert [entry["response"]["status"][:3] for entry in first["entry"]] == ["201", "201"]
@@ -62,4 +64,6 @@ async def test_a_transaction_waits_for_the_owners_updates_and_deletions(
     ]
     assert not [one for one in responses if "outcome" in one], "nothing is still on its way"
     assert second["entry"][0]["resource"]["valueInteger"] == 7
+    unchanged = same["entry"][0]["response"]
+    assert (unchanged["status"][:3], unchanged["etag"], "outcome" in unchanged) == ("200", 'W/"2"', False)
     assert (read.json()["valueInteger"], deleted.status_code) == (7, 410)

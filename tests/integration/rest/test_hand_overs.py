@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -49,3 +50,16 @@ async def test_an_update_that_says_nothing_new_is_no_version(engine: Engine) -> 
     assert await hand_over(engine, "update", status="completed", lastModified="2026-11-25T09:25:19.516Z") == 2
     assert await hand_over(engine, "create", status="requested") == 2
     assert await hand_over(engine, "update", status="cancelled", lastModified="2026-11-25T09:25:20.000Z") == 3
+
+
+async def test_an_update_of_a_label_or_of_a_digit_is_a_version(engine: Engine) -> None:
+    await hand_over(engine, "create", status="requested")
+    assert await hand_over(engine, "update", status="requested", meta={"tag": [{"code": "a"}]}) == 2
+    restricted = {
+        "status": "requested",
+        "extension": [{"url": "http://x.example", "valueDecimal": Decimal("1.5")}],
+    }
+    assert await hand_over(engine, "update", **restricted) == 3
+    restricted["extension"] = [{"url": "http://x.example", "valueDecimal": Decimal("1.50")}]
+    assert await hand_over(engine, "update", **restricted) == 4
+    assert await hand_over(engine, "update", **restricted) == 4

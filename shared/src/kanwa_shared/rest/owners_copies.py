@@ -21,31 +21,33 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """One hand-over: the copy that was here before, and the tree that is to be here; None for a deletion."""
+    """One hand-over: the copy that was here before, and the tree that is to be here; None for a deletion.
+
+    `new`: it is created under an id that was drawn for it, so nobody else writes there.
+    """
 
     before: StoredResource | None
     tree: Tree | None
+    new: bool = False
 
     @property
     def worth_waiting(self) -> bool:
         """A deletion of what is not here changes nothing, so no copy will tell of it."""
         return self.tree is not None or (self.before is not None and not self.before.deleted)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the copy here says it already: then the owner writes no version."""
+        return self.tree is not None and self.before is not None and self.before.says(self.tree)
+
     def shown_by(self, copy: StoredResource) -> bool:
-        """Whether the copy is what the owner made of this hand-over, and not what was here or somebody else's."""
-        if self.before is not None and copy.version <= self.before.version:
-            return False
-        if self.before is None and self.tree is not None:
-            return True  # the id is new: nobody else writes under it
-        return (
-            copy.deleted
-            if self.tree is None
-            else not copy.deleted and _content(copy.tree) == _content(self.tree)
-        )
+        """Whether the copy is what the owner made of this hand-over, and not what was here or somebody else's.
 
-
-def _content(tree: Tree) -> Tree:
-    return {name: value for name, value in tree.items() if name not in {"id", "meta"}}
+        Of an id that the client chose the owner may have versions whose copies are still on their way here.
+        """
+        if self.tree is None:
+            return copy.deleted and (self.before is None or copy.version > self.before.version)
+        return self.new or copy.says(self.tree)
 
 
 async def await_copies(

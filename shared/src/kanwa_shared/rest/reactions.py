@@ -1,20 +1,15 @@
 """What a service does with an event and with a resource handed over to it: inbox, effect and outbox in one commit."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
 
 from kanwa_shared.errors import DomainError, VersionConflict
 from kanwa_shared.fhir.json_text import parse
-from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.messaging.envelope import Ack, Event, HandOver, Outcome, Reject, Retry
 from kanwa_shared.messaging.metrics import STALE_EVENTS
 from kanwa_shared.rest.engine import Engine, Origin
 from kanwa_shared.rest.service import Context, EventRule, WriteRequest
 from kanwa_shared.store.changes import Interaction
 from kanwa_shared.store.commit import ReceivedBefore
-
-#: What the server gives, and the time that a Task carries of its last change.
-_NOT_SAID: Final = frozenset({"id", "meta", "lastModified"})
 
 Stage = Callable[[Context], Awaitable[None]]
 
@@ -73,7 +68,8 @@ class Reactions:
             return
         else:
             tree = parse(hand_over.body)
-            if before is not None and _says(before.tree) == _says(tree):
+            # Whoever hands over looks at a copy: until that has followed, each event repeats the same update.
+            if before is not None and before.says(tree):
                 return
             if current is None:
                 context.changes.create(tree, id=id, body=hand_over.body)
@@ -98,11 +94,3 @@ class Reactions:
 async def _apply(rules: Mapping[str, Sequence[EventRule]], event: Event, context: Context) -> None:
     for rule in rules.get(event.resource_type, ()):
         await rule(event, context)
-
-
-def _says(tree: Tree) -> Tree:
-    """What a resource says, whenever it was written.
-
-    Whoever hands over looks at a copy: until that has followed, each event repeats the same update.
-    """
-    return {name: value for name, value in tree.items() if name not in _NOT_SAID}

@@ -192,7 +192,8 @@ class Transaction:
         self.awaited = {}
         for key, entry in zip(keys, entries, strict=True):
             context.changes.hand_over(tree_of(entry), id=key[1], interaction=_INTERACTIONS[entry.method])
-            self.awaited[key] = Awaited(before.get(key), entry.resource if entry.method != "DELETE" else None)
+            tree = entry.resource if entry.method != "DELETE" else None
+            self.awaited[key] = Awaited(before.get(key), tree, new=entry.method == "POST")
 
     async def _answer(
         self, entry: BundleEntry, context: Context, confirmed: dict[Key, StoredResource]
@@ -204,8 +205,10 @@ class Transaction:
         key = (entry.resource_type, entry.id or "")
         written = context.changes.stored(*key) or confirmed.get(key)
         if written is not None:
-            created = "201 Created" if written.interaction == "create" else "200 OK"
-            return self._written("204 No Content" if written.deleted else created, written)
+            unchanged = key in self.awaited and self.awaited[key].changes_nothing
+            created = written.interaction == "create" and not unchanged
+            status = "204 No Content" if written.deleted else "201 Created" if created else "200 OK"
+            return self._written(status, written)
         if key in self.awaited and self.awaited[key].worth_waiting:
             return self._promised(entry, context)
         return {"response": {"status": "204 No Content"}}  # there was nothing to delete

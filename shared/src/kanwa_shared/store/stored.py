@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, cast
 
-from kanwa_shared.fhir.json_text import parse
+from kanwa_shared.fhir.json_text import dumps, parse
 from kanwa_shared.fhir.json_types import Tree
+
+#: What the server gives, and the time that a Task carries of its last change.
+_NOT_SAID: Final = frozenset({"id", "lastModified", "meta"})
+_GIVEN_IN_META: Final = frozenset({"versionId", "lastUpdated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,15 @@ class StoredResource:
         if self.body is None:
             raise ValueError(f"{self.reference} version {self.version} is a deletion and has no content")
         return parse(self.body)
+
+    def says(self, tree: Tree) -> bool:
+        """Whether this version says what `tree` does, whoever wrote it and when: profiles, labels and digits count."""
+        return not self.deleted and _said(self.tree) == _said(tree)
+
+
+def _said(tree: Tree) -> bytes:
+    """The text of what a resource says; as text, for 1.5 and 1.50 are equal numbers."""
+    said = {name: value for name, value in tree.items() if name not in _NOT_SAID}
+    meta = cast("Tree", tree.get("meta", {}))
+    kept = {name: meta[name] for name in sorted(meta.keys() - _GIVEN_IN_META)}
+    return dumps({**said, **({"meta": kept} if kept else {})})
