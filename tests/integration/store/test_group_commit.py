@@ -25,9 +25,10 @@ async def store(database: Callable[..., str]) -> AsyncIterator[ResourceStore]:
         yield ResourceStore(pool)
 
 
-def creation(id: str, **members: Any) -> ChangeSet:
+def creation(*ids: str, chosen: bool = False) -> ChangeSet:
     made = ChangeSet(datetime.now(UTC))
-    made.create({"resourceType": "Patient", **members}, id=id)
+    for id in ids:
+        made.create({"resourceType": "Patient"}, id=id, chosen=chosen)
     return made
 
 
@@ -70,6 +71,41 @@ async def test_of_two_creations_of_one_id_in_a_batch_one_is_refused(store: Resou
     outcomes = await asyncio.gather(*(store.commit(creation(id)) for id in ids), return_exceptions=True)
     assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 1
     assert len(await store.get_many([("Patient", id) for id in set(ids)])) == 5
+
+
+async def test_creations_of_the_same_chosen_ids_in_opposite_orders_never_deadlock(
+    database: Callable[..., str], postgres_server_url: str
+) -> None:
+    """As two API processes do whose clients PUT the same new resources, the one from the end, and in Bundles."""
+    url = database()
+    async with open_pool(url, max_size=4) as one, open_pool(url, max_size=4) as other:
+        stores = ResourceStore(one), ResourceStore(other)
+        for round_number in range(20):
+            ids = [f"{round_number}-{place:02}" for place in range(TOGETHER_MOST)]
+            outcomes = await asyncio.gather(
+                *(stores[0].commit(creation(id, chosen=True)) for id in ids),
+                *(stores[1].commit(creation(id, chosen=True)) for id in reversed(ids)),
+                *(
+                    store.commit(creation(*reversed(ids[place:]), chosen=True))
+                    for store in stores
+                    for place in (0, 8)
+                ),
+                return_exceptions=True,
+            )
+            assert {type(outcome) for outcome in outcomes if outcome is not None} == {VersionConflict}
+            assert len(await stores[0].get_many([("Patient", id) for id in ids])) == len(ids)
+    async with await psycopg.AsyncConnection.connect(postgres_server_url, autocommit=True) as elsewhere:
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+
+        async def all_have_gone() -> bool:
+            cursor = await elsewhere.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+            return await cursor.fetchone() == (0,)
+
+        await until(all_have_gone, what="the end of the connections, which report their deadlocks with it")
+        cursor = await elsewhere.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = %s", (name,))
+        assert await cursor.fetchone() == (0,)
 
 
 async def test_a_lost_database_is_said_to_everyone_and_the_next_creations_go_on(
@@ -127,6 +163,11 @@ def test_only_sets_that_create_and_read_nothing_go_together() -> None:
     stating = creation("p")
     stating.statement("SELECT 1")
     assert not any(map(may_go_together, (updating, receiving, stating)))
+    assert may_go_together(creation("a", "b"))
+    assert may_go_together(creation("a", chosen=True))
+    assert not may_go_together(creation("a", "b", chosen=True)), (
+        "their order among those of others is not known"
+    )
 
 
 async def test_a_set_that_writes_one_id_twice_is_refused_before_it_is_sent(store: ResourceStore) -> None:

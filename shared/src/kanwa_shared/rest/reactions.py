@@ -72,7 +72,7 @@ class Reactions:
             if before is not None and before.says(tree):
                 return
             if current is None:
-                context.changes.create(tree, id=id, body=hand_over.body)
+                context.changes.create(tree, id=id, body=hand_over.body, chosen=True)
             else:
                 context.changes.update(current, tree, body=hand_over.body)
             interaction: Interaction = "update" if before else "create"

@@ -151,7 +151,7 @@ def put_next(
     resource_type = tree["resourceType"]
     check_precondition(current, resource_type, id, asked)
     if current is None:
-        context.changes.create(tree, id=id, body=body)
+        context.changes.create(tree, id=id, body=body, chosen=True)
     else:
         context.changes.update(current, tree, body=body)
     before = None if current is None or current.deleted else current

@@ -56,6 +56,7 @@ class ChangeSet:
 
     `now` is aware UTC and becomes `meta.lastUpdated` (milliseconds). `actor` is the caller's client id.
     A resource that is written twice in one change set gets one version, the last text.
+    `chosen` lists the new resources whose ids are a client's.
     """
 
     now: datetime
@@ -69,6 +70,7 @@ class ChangeSet:
     statements: list[Statement] = field(default_factory=list[Statement])
     received: tuple[str, str] | None = None
     absent: list[Search] = field(default_factory=list[Search])
+    chosen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def __post_init__(self) -> None:
         """Cut `now` to the precision that `meta.lastUpdated` shows."""
@@ -79,15 +81,20 @@ class ChangeSet:
         """Whether there is nothing to commit, not even a received event."""
         return not (self.writes or self.hand_overs or self.statements or self.received)
 
-    def create(self, tree: Tree, *, id: str | None = None, body: bytes | None = None) -> str:
+    def create(
+        self, tree: Tree, *, id: str | None = None, body: bytes | None = None, chosen: bool = False
+    ) -> str:
         """Add version 1 of a resource; `body` is its received text, else `tree` is written out.
 
+        `chosen` says that the id is a client's, so that others may be creating the same at the same time.
         Returns the id, a random UUID when none is given. Raises DomainError if the set has that id already.
         """
         resource_type, new_id = tree["resourceType"], id or str(uuid4())
         if (resource_type, new_id) in self.writes:
             raise DomainError(f"{resource_type}/{new_id} is written twice", code="invalid")
         self._put("create", resource_type, new_id, 1, tree, body)
+        if chosen:
+            self.chosen.append((resource_type, new_id))
         return new_id
 
     def update(self, current: StoredResource, tree: Tree, *, body: bytes | None = None) -> None:

@@ -2,6 +2,9 @@
 
 Each alone would be a transaction of its own; several in one cost PostgreSQL a third less CPU and one flush to disk. A
 commit never waits for others to come: it goes at once unless as many as `IN_FLIGHT` are under way.
+
+An id that a client chose may be in another commit that is under way, and one of the two waits for the other. A batch
+takes such ids in their order, as every other commit does, so that none waits for one that waits for it.
 """
 
 import asyncio
@@ -30,15 +33,21 @@ TOGETHER_CHARACTERS: Final = 500_000
 
 
 def may_go_together(changes: ChangeSet) -> bool:
-    """Whether the set only creates: it waits for no row that another commit holds, and reads nothing."""
-    return not (changes.received or changes.statements or changes.absent) and all(
-        write.version == 1 and not write.replica for write in changes.writes.values()
+    """Whether the set only creates, reads nothing, and has at most one id that another commit may be creating.
+
+    Two such ids would have other sets' ids between them, and a batch takes one set after the other.
+    """
+    return (
+        not (changes.received or changes.statements or changes.absent)
+        and len(changes.chosen) <= 1
+        and all(write.version == 1 and not write.replica for write in changes.writes.values())
     )
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     argument: str
+    chosen: tuple[str, str] | None
     done: asyncio.Future[None]
 
 
@@ -51,13 +60,15 @@ class GroupCommit:
         self._in_flight = 0
         self._flights: set[asyncio.Task[None]] = set()
 
-    async def commit(self, argument: str) -> None:
+    async def commit(self, argument: str, chosen: tuple[str, str] | None = None) -> None:
         """Commit one encoded change set, alone or with others; return when it is on disk.
+
+        `chosen` is the type and id of the one resource in it whose id is a client's.
 
         Each stands or falls by itself: a refusal is raised to the one whose set was refused. Raises what
         `kanwa_shared.store.commit.commit` raises.
         """
-        mine = _Waiting(argument, asyncio.get_running_loop().create_future())
+        mine = _Waiting(argument, chosen, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
         if self._in_flight < IN_FLIGHT:
             self._in_flight += 1
@@ -87,7 +98,7 @@ class GroupCommit:
         while self._waiting and len(batch) < TOGETHER_MOST and length < TOGETHER_CHARACTERS:
             batch.append(self._waiting.popleft())
             length += len(batch[-1].argument)
-        return batch
+        return sorted(batch, key=lambda one: one.chosen or ("", ""))
 
 
 async def _commit_batch(connection: AsyncConnection[TupleRow], batch: list[_Waiting]) -> None:
