@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import httpx
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 # Rules read before they write; a rival that commits in between costs one more round, and rarely a second.
 MAX_ROUNDS: Final = 5
+# `meta.lastUpdated` must not lie long before the commit: an export takes what was written since an instant.
+STAMP_FRESH: Final = timedelta(seconds=1)
 # A body below this is validated on the event loop: handing it to a thread costs more than the check.
 THREAD_ABOVE_BYTES: Final = 32_768
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -86,11 +89,14 @@ class Engine:
     async def perform(self, origin: Origin, stage: Callable[[Context], Awaitable[T]]) -> T:
         """Run `stage` over a fresh context and commit what it gathered.
 
-        When somebody else wrote what it had read, it runs anew. Raises VersionConflict after `MAX_ROUNDS`.
+        When somebody else wrote what it had read, it runs anew. Raises VersionConflict after `MAX_ROUNDS`. What took
+        longer than `STAMP_FRESH` is stored with the time of its commit; `result` may show when it began.
         """
         for round_number in range(1, MAX_ROUNDS + 1):
             context = self.context(origin)
             result = await stage(context)
+            if utc_now() - context.now > STAMP_FRESH:
+                context.changes.stamp_anew(utc_now())
             try:
                 await self.store.commit(context.changes)
             except VersionConflict:

@@ -74,12 +74,25 @@ class ChangeSet:
 
     def __post_init__(self) -> None:
         """Cut `now` to the precision that `meta.lastUpdated` shows."""
-        self.now = self.now.replace(microsecond=self.now.microsecond // 1000 * 1000)
+        self.now = _cut(self.now)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit, not even a received event."""
         return not (self.writes or self.hand_overs or self.statements or self.received)
+
+    def stamp_anew(self, now: datetime) -> None:
+        """Make `now` the time of every write: what became of the old one while rules worked is told to nobody."""
+        self.now = _cut(now)
+        for write in self.writes.values():
+            if write.body is not None and not write.replica:
+                write.body = with_identity(
+                    write.body,
+                    resource_type=write.resource_type,
+                    id=write.id,
+                    version=write.version,
+                    last_updated=self.now,
+                )
 
     def create(
         self, tree: Tree, *, id: str | None = None, body: bytes | None = None, chosen: bool = False
@@ -191,6 +204,10 @@ class ChangeSet:
             last_updated=self.now,
         )
         self.writes[(resource_type, id)] = Write(interaction, resource_type, id, version, tree, text)
+
+
+def _cut(now: datetime) -> datetime:
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _with_id(tree: Tree, body: bytes | None, id: str) -> bytes:

@@ -15,8 +15,9 @@ from kanwa_shared.fhir.search import IndexRows, Search, execute, index
 from kanwa_shared.fhir.search.conditions import AllOf
 from kanwa_shared.store.changes import ChangeSet, HandOverEntry, Write
 
-COMMIT: Final[LiteralString] = "SELECT commit_changes(%s::jsonb)"
-LOCK_CONDITION: Final[LiteralString] = "SELECT pg_advisory_xact_lock(%s::bigint)"
+# The transaction has its id before it waits for anything: an export sees by that id that it is under way.
+COMMIT: Final[LiteralString] = "SELECT pg_current_xact_id(), commit_changes(%s::jsonb)"
+LOCK_CONDITION: Final[LiteralString] = "SELECT pg_current_xact_id(), pg_advisory_xact_lock(%s::bigint)"
 NO_ROWS: Final = IndexRows([], [], [], [], [])
 
 ANOTHER_VERSION: Final = "KW001"

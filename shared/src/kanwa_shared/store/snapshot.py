@@ -1,12 +1,21 @@
 """The resources of a service as they were at a moment, read from their versions in pages of bounded size."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Final, LiteralString
 
 from kanwa_shared.store.bulk_export import Counts
 from kanwa_shared.store.pool import Pool
+
+# How long to wait for the transactions under way; one that takes longer is waited for at the next call.
+SETTLING_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.05
+
+_UNDER_WAY: Final[LiteralString] = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+_SETTLED: Final[LiteralString] = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8"
 
 # A page holds at most so many resources, and no further one once it has so many bytes.
 PAGE_RESOURCES: Final = 500
@@ -57,6 +66,20 @@ class Moment:
 
     at: datetime
     since: datetime | None = None
+
+
+async def settled(pool: Pool) -> bool:
+    """Whether all transactions that were writing at the call have ended, after at most `SETTLING_SECONDS`."""
+    deadline = monotonic() + SETTLING_SECONDS
+    async with pool.connection() as connection:
+        limit = await (await connection.execute(_UNDER_WAY)).fetchone()
+        while True:
+            row = await (await connection.execute(_SETTLED, limit)).fetchone()
+            if row is not None and row[0]:
+                return True
+            if monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 async def count(pool: Pool, types: Sequence[str], moment: Moment) -> Counts:

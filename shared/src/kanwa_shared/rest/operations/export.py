@@ -36,6 +36,7 @@ from kanwa_shared.store.bulk_export import Counts, Export
 _FORMATS: Final = frozenset({NDJSON, "application/ndjson", "ndjson"})
 _KNOWN: Final = frozenset({"_outputFormat", "_since", "_type"})
 _AGAIN_SECONDS: Final = 10
+_SETTLING: Final = "waiting until what was being written is committed"
 
 
 async def export(request: Request) -> Response:
@@ -116,11 +117,13 @@ async def export_status(request: Request) -> Response:
         ready_at = job.transaction_time + timedelta(seconds=engine.settings.export_settle_seconds)
         seconds_left = (ready_at - utc_now()).total_seconds()
         if seconds_left > 0:
-            return _under_way("waiting until what was being written is committed", math.ceil(seconds_left))
+            return _under_way(_SETTLING, math.ceil(seconds_left))
         try:
             counts = await _counts(request, job)
         except Unavailable as silent:
             return _under_way(silent.issues[0].diagnostics, _AGAIN_SECONDS)
+        if counts is None:
+            return _under_way(_SETTLING, _AGAIN_SECONDS)
         await bulk_export.complete(engine.store.pool, job.id, counts)
     headers = {"Expires": last_modified(job.expires_at), "Cache-Control": "no-store"}
     return Response(
@@ -142,12 +145,16 @@ async def export_remarks(request: Request) -> Response:
     return Response(b"".join(line + b"\n" for line in lines), media_type=NDJSON)
 
 
-async def _counts(request: Request, job: Export) -> Counts:
-    """What all services hold of it. Raises Unavailable while one does not answer."""
+async def _counts(request: Request, job: Export) -> Counts | None:
+    """What all services hold of it, None while one is still writing. Raises Unavailable while one does not answer."""
     asked = Counted(job.types, job.transaction_time, job.since)
-    counts = await own_counts(engine_of(request), asked)
-    for answer in await ask_others(request, COUNTS_PATH, content=msgspec.json.encode(asked)):
-        counts |= msgspec.json.decode(answer.content, type=Counts)
+    own = await own_counts(engine_of(request), asked)
+    answers = await ask_others(request, COUNTS_PATH, content=msgspec.json.encode(asked))
+    counts: Counts = {}
+    for part in (own, *(msgspec.json.decode(answer.content, type=Counts | None) for answer in answers)):
+        if part is None:
+            return None
+        counts |= part
     return counts
 
 

@@ -20,7 +20,7 @@ from kanwa_shared.rest.operations.given import TYPES_AT_ONCE
 from kanwa_shared.rest.responses import engine_of
 from kanwa_shared.security.access import PEERS_PREFIX
 from kanwa_shared.store.bulk_export import Counts
-from kanwa_shared.store.snapshot import Moment, count, pages
+from kanwa_shared.store.snapshot import Moment, count, pages, settled
 
 COUNTS_PATH: Final = f"{PEERS_PREFIX}export-counts"
 NDJSON: Final = "application/fhir+ndjson"
@@ -35,7 +35,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 async def export_counts(request: Request) -> Response:
-    """How much this service holds, for the one that answers for all."""
+    """How much this service holds, for the one that answers for all; null if it can't be told yet."""
     try:
         asked = msgspec.json.decode(await request.body(), type=Counted)
     except msgspec.MsgspecError as fault:
@@ -46,8 +46,10 @@ async def export_counts(request: Request) -> Response:
     return Response(msgspec.json.encode(counted), media_type="application/json")
 
 
-async def own_counts(engine: Engine, asked: Counted) -> Counts:
-    """The same without HTTP."""
+async def own_counts(engine: Engine, asked: Counted) -> Counts | None:
+    """The same without HTTP; None while a transaction is open that may write something of that moment."""
+    if not await settled(engine.store.pool):
+        return None
     owned = [name for name in asked.types if engine.owns(name)]
     return await count(engine.store.pool, owned, Moment(asked.at, asked.since))
 
