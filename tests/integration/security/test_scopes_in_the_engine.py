@@ -124,3 +124,40 @@ async def test_how_to_get_a_token_is_told_without_one(client: httpx.AsyncClient)
     assert document["grant_types_supported"] == ["client_credentials"]
     assert (await client.get("Patient")).status_code == 401
     assert (await client.get(url_of(client, CAPABILITY_PATH))).status_code == 200
+
+
+ACTIVE_PATCH = {
+    "resourceType": "Parameters",
+    "parameter": [
+        {
+            "name": "operation",
+            "part": [
+                {"name": "type", "valueCode": "replace"},
+                {"name": "path", "valueString": "Patient.active"},
+                {"name": "value", "valueBoolean": False},
+            ],
+        }
+    ],
+}
+
+
+async def test_a_patch_shows_the_resource_only_to_who_may_read_it(client: httpx.AsyncClient, by: Any) -> None:
+    secret = {**PATIENT, "id": "p1", "name": [{"family": "Secret"}]}
+    await client.put("Patient/p1", json=secret, headers=by("system/Patient.u"))
+    for scope, shown in (("system/Patient.us", False), ("system/Patient.rus", True)):
+        answers = [
+            await client.patch("Patient/p1", json=ACTIVE_PATCH, headers=by(scope)),
+            await client.patch("Patient?family=secret", json=ACTIVE_PATCH, headers=by(scope)),
+            await client.post(
+                "", json=transaction(entry("PATCH", "Patient/p1", ACTIVE_PATCH)), headers=by(scope)
+            ),
+        ]
+        for answer in answers:
+            assert (answer.status_code, "Secret" in answer.text) == (200, shown), answer.text
+        assert answers[0].headers["etag"], "what it needs to go on"
+    told = await client.patch(
+        "Patient/p1",
+        json=ACTIVE_PATCH,
+        headers={**by("system/Patient.u"), "prefer": "return=OperationOutcome"},
+    )
+    assert "was updated" in told.json()["issue"][0]["diagnostics"]

@@ -21,6 +21,7 @@ from kanwa_shared.rest.precondition import check_precondition, precondition_of
 from kanwa_shared.rest.responses import engine_of, negotiate, origin_of, written_response
 from kanwa_shared.rest.service import Context
 from kanwa_shared.rest.update import stage_next
+from kanwa_shared.security.caller import Caller
 from kanwa_shared.store.stored import StoredResource
 
 _CONDITION: Final = "the URL's search"
@@ -43,7 +44,8 @@ async def patch(request: Request) -> Response:
         current = await engine.store.get(resource_type, id)
         return await stage_patch(engine, context, existing(current, resource_type, id), change, asked)
 
-    return written_response(request, 200, await engine.perform(origin_of(request), stage))
+    shown = may_be_shown(caller_of(request), resource_type)
+    return written_response(request, 200, await engine.perform(origin_of(request), stage), shown=shown)
 
 
 async def conditional_patch(request: Request) -> Response:
@@ -63,7 +65,13 @@ async def conditional_patch(request: Request) -> Response:
         check_not_fixed(engine, resource_type, found.id)
         return await stage_patch(engine, context, found, change, asked)
 
-    return written_response(request, 200, await engine.perform(origin_of(request), stage))
+    shown = may_be_shown(caller_of(request), resource_type)
+    return written_response(request, 200, await engine.perform(origin_of(request), stage), shown=shown)
+
+
+def may_be_shown(caller: Caller | None, resource_type: str) -> bool:
+    """Whether the caller may see what its patch made: that holds much which it did not send, so it has to read."""
+    return caller is None or caller.may(resource_type, "r")
 
 
 async def _change(request: Request, engine: Engine) -> Patch:

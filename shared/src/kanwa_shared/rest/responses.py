@@ -53,11 +53,13 @@ def resource_headers(request: Request, resource: StoredResource, *, location: bo
     return headers
 
 
-def written_response(request: Request, status: int, resource: StoredResource) -> Response:
-    """The answer to a create or update, as the client's `Prefer` asks: the body by default."""
+def written_response(
+    request: Request, status: int, resource: StoredResource, *, shown: bool = True
+) -> Response:
+    """The answer to a write, as the client's `Prefer` asks: the body by default, never if it may not be `shown`."""
     headers = resource_headers(request, resource, location=True)
     returns = preferences(request.headers.get("prefer", "")).returns
-    if returns == "minimal":
+    if returns == "minimal" or (returns == "representation" and not shown):
         return Response(status_code=status, headers=headers)
     if returns == "OperationOutcome":
         return fhir_response(status, outcome_bytes([done(resource)]), headers)

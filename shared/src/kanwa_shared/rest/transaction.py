@@ -24,7 +24,7 @@ from kanwa_shared.rest.delete import stage_deletion
 from kanwa_shared.rest.engine import Engine
 from kanwa_shared.rest.fixed import check_not_fixed
 from kanwa_shared.rest.owners_copies import Awaited, Key, await_copies
-from kanwa_shared.rest.patch import existing, patched
+from kanwa_shared.rest.patch import existing, may_be_shown, patched
 from kanwa_shared.rest.precondition import check_precondition
 from kanwa_shared.rest.responses import base_url_of, done, engine_of, fhir_response, negotiate, origin_of
 from kanwa_shared.rest.service import Context, WriteRequest
@@ -208,12 +208,13 @@ class Transaction:
             unchanged = key in self.awaited and self.awaited[key].changes_nothing
             created = written.interaction == "create" and not unchanged
             status = "204 No Content" if written.deleted else "201 Created" if created else "200 OK"
-            return self._written(status, written)
+            shown = entry.method != "PATCH" or may_be_shown(caller_of(self.request), entry.resource_type)
+            return self._written(status, written, shown=shown)
         if key in self.awaited and self.awaited[key].worth_waiting:
             return self._promised(entry, context)
         return {"response": {"status": "204 No Content"}}  # there was nothing to delete
 
-    def _written(self, status: str, resource: StoredResource) -> Entry:
+    def _written(self, status: str, resource: StoredResource, *, shown: bool = True) -> Entry:
         returns = preferences(self.request.headers.get("prefer", "")).returns
         response: Entry = {
             "status": status,
@@ -224,7 +225,7 @@ class Transaction:
         answer: Entry = {"fullUrl": f"{self.base}/{resource.reference}", "response": response}
         if returns == "OperationOutcome":
             response["outcome"] = outcome_tree([done(resource)])
-        if returns == "representation" and resource.body is not None:
+        if returns == "representation" and shown and resource.body is not None:
             answer["resource"] = msgspec.Raw(resource.body)
         return answer
 
