@@ -27,20 +27,24 @@ from kanwa_shared.fhir.search.conditions import (
     PointsTo,
     Updated,
 )
-from kanwa_shared.fhir.search.dates import range_of
 from kanwa_shared.fhir.search.definitions import SearchParameter, all_types, parameters_of
-from kanwa_shared.fhir.search.literals import split, split_prefix, unescaped
-from kanwa_shared.fhir.search.numbers import number
-from kanwa_shared.fhir.search.ranges import RangeTest, date_test, number_test
+from kanwa_shared.fhir.search.literals import split, unescaped
 from kanwa_shared.fhir.search.references import reference_forms
 from kanwa_shared.fhir.search.text import normalised
-from kanwa_shared.fhir.search.tokens import any_system, coded, contact_value, present, token
+from kanwa_shared.fhir.search.tokens import any_system, present, token
+from kanwa_shared.fhir.search.written_values import (
+    ANY_CODE,
+    date_value_test,
+    identifier_form,
+    quantity_test,
+    second_forms,
+    token_form,
+    typed_identifier,
+)
 
 MAX_CHAINED_TYPES: Final = 12
 MAX_VALUES: Final = 500
 MAX_DEPTH: Final = 6
-ANY_CODE: Final = ":present"
-"""Form of `system|` where the system is that of the binding: every code is of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Reader:
             ids = HasId(tuple(unescaped(part) for part in _values(parameter, value)))
             return _plain_or_not(parameter, modifier, ids)
         if modifier == "of-type":
-            typed = tuple(_of_type(parameter, part) for part in _values(parameter, value))
+            typed = tuple(typed_identifier(parameter, part) for part in _values(parameter, value))
             return HasTokens(typed, rare=True)
         if modifier == "text":
             return _text(parameter, value)
@@ -159,23 +163,13 @@ class Reader:
         """A date with an optional prefix."""
         if modifier:
             raise _no_modifier(parameter, modifier, "missing")
-        tests = tuple(self.date_test(parameter, part) for part in _values(parameter, value))
+        tests = tuple(
+            date_value_test(parameter, part, now=self.now, zone=self.zone)
+            for part in _values(parameter, value)
+        )
         if parameter.code == "_lastUpdated":
             return Updated(tests)
         return HasRange("date", parameter.row_params, tests, parameter.single)
-
-    def date_test(self, parameter: SearchParameter, text: str) -> RangeTest:
-        """The test of one date. Raises Invalid."""
-        prefix, literal = split_prefix(text)
-        try:
-            # A plus that was not percent-encoded in the URL arrives as a space.
-            low, high = range_of(literal.replace(" ", "+"), self.zone)
-        except ValueError:
-            raise Invalid(
-                f"{parameter.code}={text}: expected a date such as 2026, 2026-03, 2026-03-05 or "
-                "2026-03-05T14:00:00+09:00, with or without one of the prefixes eq ne gt lt ge le sa eb ap"
-            ) from None
-        return date_test(prefix, low, high, now=self.now)
 
     def quantity(self, parameter: SearchParameter, modifier: str, value: str) -> Condition:
         """A number or quantity: `number`, `number|system|code` or `number||code`."""
@@ -215,7 +209,7 @@ class Reader:
         return HasTokens(
             tuple(
                 token(parameter.resource_type, parameter.code, f"{first}${form}")
-                for form in _second_forms(members[1], parts[1])
+                for form in second_forms(members[1], parts[1])
             ),
             reference=members[1].type == "reference",
         )
@@ -276,71 +270,12 @@ def _texts(parameter: SearchParameter, forms: list[str]) -> tuple[str, ...]:
     )
 
 
-def token_form(parameter: SearchParameter, text: str) -> str:
-    """The form of one token value. A primitive code has the system of its binding."""
-    parts = [unescaped(part) for part in split(text, "|")]
-    if all(path.datatype == "ContactPoint" for path in parameter.paths):
-        parts = [contact_value(part) for part in parts]
-    if len(parts) == 1:
-        return any_system(parts[0])
-    system, code = parts[0], "|".join(parts[1:])
-    if not parameter.primitive:
-        return coded(system, code)
-    if system == "" or system in parameter.systems:
-        return any_system(code) if code else ANY_CODE
-    return coded(system, code)
-
-
-def identifier_form(text: str) -> str:
-    """The form of an identifier value: `value`, `system|value`, `|value` or `system|`."""
-    system, bar, value = (unescaped(part) for part in _bar(text))
-    return coded(system, value) if bar else any_system(system)
-
-
-def _bar(text: str) -> tuple[str, str, str]:
-    parts = split(text, "|")
-    return (parts[0], "", "") if len(parts) == 1 else (parts[0], "|", "|".join(parts[1:]))
-
-
 def _text(parameter: SearchParameter, value: str) -> Condition:
     paths = text_paths(parameter)
     if not paths:
         raise NotSupported(f"{parameter.code}:text: these codes have no text beside them")
     found = HasText(paths, tuple(unescaped(part) for part in _values(parameter, value)))
     return found if parameter.required else AllOf((_present(parameter), found))
-
-
-def _of_type(parameter: SearchParameter, text: str) -> str:
-    parts = [unescaped(part) for part in split(text, "|")]
-    if not any(path.datatype == "Identifier" for path in parameter.paths):
-        raise NotSupported(f"{parameter.code}:of-type: only identifiers have a type")
-    if len(parts) != 3 or "" in parts:
-        raise Invalid(f"{parameter.code}:of-type={text}: expected type-system|type-code|value")
-    return token(parameter.resource_type, f"{parameter.code}:of-type", any_system("|".join(parts)))
-
-
-def quantity_test(parameter: SearchParameter, text: str) -> RangeTest:
-    """The test of one number or quantity. Raises Invalid."""
-    prefix, literal = split_prefix(text)
-    parts = [unescaped(part) for part in split(literal, "|")]
-    allowed = (1,) if parameter.type == "number" else (1, 3)
-    try:
-        amount = number(parts[0].strip())
-    except ValueError:
-        amount = None
-    if amount is None or len(parts) not in allowed:
-        form = "a number" if parameter.type == "number" else "number, number|system|code or number||code"
-        raise Invalid(f"{parameter.code}={text}: expected {form}, with or without a prefix such as ge")
-    if len(parts) == 1:
-        return number_test(prefix, amount)
-    system, code = parts[1] or None, parts[2] or None
-    return number_test(prefix, amount, system=system, code=code, unit_too=system is None)
-
-
-def _second_forms(parameter: SearchParameter, text: str) -> list[str]:
-    if parameter.type == "reference":
-        return list(reference_forms(parameter, "", unescaped(text)))
-    return [token_form(parameter, text)]
 
 
 def _chained_types(parameter: SearchParameter, wanted: str, written: str) -> tuple[str, ...]:
