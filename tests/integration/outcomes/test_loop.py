@@ -182,6 +182,27 @@ async def test_a_procedure_entered_in_error_takes_back_class_tasks_and_summary(o
     assert {task["status"] for task in outcomes.of_type("Task")} == {"completed", "cancelled"}
 
 
+async def test_a_follow_up_that_another_change_kept_open_is_called_off_when_that_arrives(
+    outcomes: Outcomes,
+) -> None:
+    await done(outcomes)
+    task = outcomes.of_type("Task")[0]
+    await outcomes.replicate(procedure(status="entered-in-error"), service="scheduling")
+    await outcomes.settle()
+    kept_open = await outcomes.replicate({**task, "status": "in-progress", "owner": {"display": "Dr Aoki"}})
+    await outcomes.settle()
+    called_off = outcomes.handed_over[f"Task/{task['id']}"]
+    assert (called_off["status"], called_off["owner"]) == ("cancelled", {"display": "Dr Aoki"})
+    async with outcomes.engine.store.pool.connection() as connection:
+        sent = await connection.execute(
+            "SELECT version FROM outbox WHERE resource_id = %s AND interaction = 'update' ORDER BY id",
+            (task["id"],),
+        )
+        bases = [row[0] for row in await sent.fetchall()]
+    assert bases[-1] == kept_open.version, "it says of which version it was made"
+    assert None not in bases
+
+
 async def test_an_adverse_event_after_the_summary_is_added_to_it(outcomes: Outcomes) -> None:
     await measure(outcomes, 8, BEFORE)
     await done(outcomes)

@@ -83,8 +83,8 @@ def test_a_notification_has_every_attribute_but_no_resource(event: Event) -> Non
     assert notification == whole
 
 
-@given(events(), bodies())
-def test_a_hand_over_comes_back_equal(event: Event, body: bytes) -> None:
+@given(events(), bodies(), st.none() | st.integers(1, 2**31 - 1))
+def test_a_hand_over_comes_back_equal(event: Event, body: bytes, base: int | None) -> None:
     hand_over = HandOver(
         event.id,
         "scheduling",
@@ -97,7 +97,9 @@ def test_a_hand_over_comes_back_equal(event: Event, body: bytes) -> None:
         event.traceparent,
         event.actor,
         event.correlation_id,
+        base,
     )
+    assert ("baseversion" in json.loads(hand_over.to_cloudevent())) == (base is not None)
     assert read_message(hand_over.to_cloudevent()) == hand_over
     assert hand_over.type == "kanwa.handover.create.v1"
 

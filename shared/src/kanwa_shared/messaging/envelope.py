@@ -47,6 +47,7 @@ class Wire(msgspec.Struct, kw_only=True):
     datacontenttype: str | UnsetType = UNSET
     sequence: int | UnsetType = UNSET
     target: str | UnsetType = UNSET
+    baseversion: int | UnsetType = UNSET
     traceparent: str | UnsetType | None = UNSET
     correlationid: str | UnsetType | None = UNSET
     actor: str | UnsetType | None = UNSET
@@ -186,7 +187,8 @@ class HandOver:
     """A resource that `source`'s service asks `target` to write, since `target` owns its type.
 
     `id` is the outbox row's event id. `body` is the resource's JSON text, with the promised id inside; None
-    for a deletion. A client may hold a 201 for it already.
+    for a deletion. A client may hold a 201 for it already. `base_version` is the version that an update was made of,
+    None where it stands for itself.
     """
 
     id: str
@@ -200,6 +202,7 @@ class HandOver:
     traceparent: str | None = None
     actor: str | None = None
     correlation_id: str | None = None
+    base_version: int | None = None
 
     @property
     def resource(self) -> str:
@@ -221,6 +224,7 @@ class HandOver:
                 subject=self.resource,
                 time=self.time.astimezone(UTC),
                 target=self.target,
+                baseversion=UNSET if self.base_version is None else self.base_version,
                 datacontenttype=UNSET if self.body is None else RESOURCE_CONTENT_TYPE,
                 traceparent=self.traceparent or UNSET,
                 correlationid=self.correlation_id or UNSET,
@@ -304,6 +308,7 @@ def _hand_over(wire: Wire) -> HandOver:
         interaction=kind["interaction"],
         resource_type=subject["resource_type"],
         resource_id=subject["id"],
+        base_version=None if wire.baseversion is UNSET else wire.baseversion,
         body=_body(wire),
         source=wire.source,
         time=wire.time,

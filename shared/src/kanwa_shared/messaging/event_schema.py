@@ -30,7 +30,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 #: What every event has beside the members that CloudEvents demands.
 _ALWAYS: Final = ("sequence",)
 #: Of hand-overs between services alone.
-_NOT_IN_EVENTS: Final = ("target", "data")
+_NOT_IN_EVENTS: Final = ("target", "baseversion", "data")
 _JSON_TYPES: Final = {
     "boolean": "boolean",
     "integer": "integer",

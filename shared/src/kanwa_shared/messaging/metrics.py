@@ -36,6 +36,11 @@ DEAD_LETTER_DEPTH: Final = Gauge(
 STALE_EVENTS: Final = Counter(
     "kanwa_stale_events", "Events that are older than what the consumer already knows", ["consumer"]
 )
+SUPERSEDED_HAND_OVERS: Final = Counter(
+    "kanwa_superseded_hand_overs",
+    "Updates handed over of a version that the owner has replaced",
+    ["consumer"],
+)
 PROJECTION_LAG_SECONDS: Final = Gauge(
     "kanwa_projection_lag_seconds",
     "From the commit to the consumer's effect, last event",

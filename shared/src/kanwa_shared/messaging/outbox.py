@@ -24,7 +24,10 @@ class BodyMissing(Exception):
 
 @dataclass(slots=True)
 class OutboxRow:
-    """A row that waits to be published, with the text of its resource's version; not to be changed."""
+    """A row that waits to be published, with the text of its resource's version; not to be changed.
+
+    Of a hand-over, `version` is the one that the update was made of.
+    """
 
     id: int
     event_id: str
@@ -77,6 +80,7 @@ class OutboxRow:
             interaction=self.interaction,
             resource_type=self.resource_type,
             resource_id=self.resource_id,
+            base_version=self.version,
             body=None if self.body is None else self.body.encode(),
             source=SOURCE_BASE + service,
             time=self.occurred_at,

@@ -2,14 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from kanwa_shared.errors import DomainError, VersionConflict
+from kanwa_shared.errors import DomainError, Gone, NotFound, VersionConflict
 from kanwa_shared.fhir.json_text import parse
+from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.messaging.envelope import Ack, Event, HandOver, Outcome, Reject, Retry
-from kanwa_shared.messaging.metrics import STALE_EVENTS
+from kanwa_shared.messaging.metrics import STALE_EVENTS, SUPERSEDED_HAND_OVERS
 from kanwa_shared.rest.engine import Engine, Origin
+from kanwa_shared.rest.rebase import rebased
 from kanwa_shared.rest.service import Context, EventRule, WriteRequest
 from kanwa_shared.store.changes import Interaction
 from kanwa_shared.store.commit import ReceivedBefore
+from kanwa_shared.store.stored import StoredResource
 
 Stage = Callable[[Context], Awaitable[None]]
 
@@ -71,7 +74,16 @@ class Reactions:
             # Whoever hands over looks at a copy: until that has followed, each event repeats the same update.
             if before is not None and before.says(tree):
                 return
-            if current is None:
+            if hand_over.base_version is not None and (
+                current is None or current.version != hand_over.base_version
+            ):
+                rebased_tree = await _onto_current(hand_over, before, tree, context)
+                if before is None or rebased_tree is None or before.says(rebased_tree):
+                    SUPERSEDED_HAND_OVERS.labels(self._consumer).inc()
+                    return
+                context.changes.update(before, rebased_tree)
+                tree = rebased_tree
+            elif current is None:
                 context.changes.create(tree, id=id, body=hand_over.body, chosen=True)
             else:
                 context.changes.update(current, tree, body=hand_over.body)
@@ -89,6 +101,22 @@ class Reactions:
         except DomainError as refusal:
             return Reject(str(refusal))
         return Ack()
+
+
+async def _onto_current(
+    hand_over: HandOver, current: StoredResource | None, wanted: Tree, context: Context
+) -> Tree | None:
+    """What was made of an older version, made of this one; None if it contradicts what was written since.
+
+    Whoever handed it over derives it anew when the version of here reaches its copy.
+    """
+    if current is None or hand_over.base_version is None:
+        return None  # what was deleted stays so
+    try:
+        base = await context.store.read_version(current.resource_type, current.id, hand_over.base_version)
+    except (NotFound, Gone):
+        return None
+    return rebased(current.tree, base.tree, wanted)
 
 
 async def _apply(rules: Mapping[str, Sequence[EventRule]], event: Event, context: Context) -> None:

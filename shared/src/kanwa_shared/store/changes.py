@@ -32,7 +32,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class HandOverEntry:
-    """A resource for the service that owns its type; that service writes it, exactly once."""
+    """A resource for the service that owns its type; that service writes it, exactly once.
+
+    `base` is the version that an update was made of, None where it stands for itself.
+    """
 
     interaction: Interaction
     target: str
@@ -40,6 +43,7 @@ class HandOverEntry:
     id: str
     tree: Tree | None
     body: bytes | None
+    base: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +130,18 @@ class ChangeSet:
         self.writes[key] = Write("delete", *key, current.version + 1, None, None)
 
     def hand_over(
-        self, tree: Tree, *, id: str, interaction: Interaction = "create", body: bytes | None = None
+        self,
+        tree: Tree,
+        *,
+        id: str,
+        interaction: Interaction = "create",
+        body: bytes | None = None,
+        base: StoredResource | None = None,
     ) -> str:
         """Ask the owner of the resource's type to write it; returns `id`.
 
         The same id handed over again with `create` has no second effect: derive it (uuid5) from what it is for.
+        `base` is the copy that an update was made of: of what the owner has written since, nothing is overwritten.
         """
         resource_type = tree["resourceType"]
         entry = HandOverEntry(
@@ -140,6 +151,7 @@ class ChangeSet:
             id,
             tree,
             _with_id(tree, body, id) if interaction != "delete" else None,
+            None if base is None else base.version,
         )
         self.hand_overs[(resource_type, id)] = entry
         return id

@@ -144,6 +144,7 @@ def _hand_over_row(entry: HandOverEntry) -> dict[str, Any]:
         "kind": "handover",
         "t": entry.resource_type,
         "id": entry.id,
+        "v": entry.base,
         "interaction": entry.interaction,
         "target": entry.target,
         "payload": entry.body.decode() if entry.body is not None else None,

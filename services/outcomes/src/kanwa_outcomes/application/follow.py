@@ -65,6 +65,10 @@ async def follow_task(event: Event, context: Context) -> None:
         return
     task = stored.tree
     if is_follow_up(task):
+        procedure = await context.get(*_key(task))
+        if procedure is not None and not procedure.deleted and procedure.tree["status"] == "entered-in-error":
+            _call_off(stored, context)
+            return
         await refresh(relative(task.get("for", {}).get("reference")), context)
     elif codes.has_coding(task.get("code", {}), codes.TASK_CODE, "fulfill"):
         for procedure, performed in await _done_for(
@@ -72,6 +76,11 @@ async def follow_task(event: Event, context: Context) -> None:
         ):
             if performed.entry is None:
                 await refresh(subject_of(procedure.tree), context)
+
+
+def _key(task: Tree) -> tuple[str, str]:
+    """Type and id of the Procedure that a follow-up Task is about."""
+    return "Procedure", relative(task.get("focus", {}).get("reference")).rpartition("/")[2]
 
 
 async def follow_document(event: Event, context: Context) -> None:
@@ -139,11 +148,14 @@ async def _take_back(stored: StoredResource, procedure: Tree, context: Context) 
         return is_follow_up(tree) and tree.get("focus", {}).get("reference") == stored.reference
 
     for task in await context.find("Task", asked, focus=stored.reference, code=f"{codes.TASK}|follow-up"):
-        if task.tree["status"] not in _CLOSED_TASK:
-            context.changes.hand_over(
-                called_off(task.tree, now=context.now), id=task.id, interaction="update"
-            )
+        _call_off(task, context)
     await _withdraw_summary(performed, context)
+
+
+def _call_off(task: StoredResource, context: Context) -> None:
+    if task.tree["status"] not in _CLOSED_TASK:
+        after = called_off(task.tree, now=context.now)
+        context.changes.hand_over(after, id=task.id, interaction="update", base=task)
 
 
 async def _withdraw_summary(performed: Performed, context: Context) -> None:

@@ -111,7 +111,7 @@ def _write_follow_ups(performed: Performed, course: Course, facts: PatientFacts,
             continue
         after = after_facts(task.tree, planned[task.id], course, day_of[task.id], now=context.now)
         if after is not None:
-            context.changes.hand_over(after, id=task.id, interaction="update")
+            context.changes.hand_over(after, id=task.id, interaction="update", base=task)
 
 
 async def _report(
