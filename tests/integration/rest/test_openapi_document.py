@@ -87,3 +87,15 @@ def test_the_schemas_take_every_valid_resource_and_see_faults_of_shape() -> None
             assert not schema.is_valid({**plain, "banana": 1}), name
             seen += 1
     assert seen > len(seeds())
+
+
+async def test_the_largest_count_of_the_document_is_the_largest_that_is_taken(
+    database: Callable[..., str],
+) -> None:
+    async with fhir_server(database, page_size_max=10) as server:
+        paths = (await server.fhir.get("openapi.json")).json()["paths"]
+        for path in ("/Patient", "/Patient/_history", "/_history"):
+            (count,) = [one for one in paths[path]["get"]["parameters"] if one.get("name") == "_count"]
+            most = count["schema"]["maximum"]
+            answers = [await server.fhir.get(f"{path[1:]}?_count={number}") for number in (most, most + 1)]
+            assert [answer.status_code for answer in answers] == [200, 400]

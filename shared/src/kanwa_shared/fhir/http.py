@@ -13,6 +13,7 @@ import msgspec
 from kanwa_shared.errors import Invalid, NotSupported
 
 FHIR_JSON: Final = "application/fhir+json"
+NDJSON: Final = "application/fhir+ndjson"
 FHIR_JSON_UTF8: Final = "application/fhir+json; charset=utf-8"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"

@@ -16,13 +16,13 @@ from kanwa_shared.store.stored import StoredResource
 
 Pairs = Sequence[tuple[str, str]]
 
-#: Parameters of any request, which say nothing about the resource.
-_ABOUT_THE_ANSWER: Final = frozenset({"_format", "_pretty"})
+#: Parameters of any request: of the answer's form, not of what is asked or called.
+ABOUT_THE_ANSWER: Final = frozenset({"_format", "_pretty"})
 
 
 def pairs_of_url(request: Request) -> list[tuple[str, str]]:
     """The URL's search parameters."""
-    return [pair for pair in request.query_params.multi_items() if pair[0] not in _ABOUT_THE_ANSWER]
+    return [pair for pair in request.query_params.multi_items() if pair[0] not in ABOUT_THE_ANSWER]
 
 
 def pairs_of_text(text: str) -> list[tuple[str, str]]:

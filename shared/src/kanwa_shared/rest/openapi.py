@@ -14,7 +14,6 @@ from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.validation.json_schema import SCHEMAS, schemas_of
 from kanwa_shared.rest.capability import AFFECTS_STATE, OPERATION_LEVEL, capability_statement
 
-NDJSON: Final = "application/fhir+ndjson"
 _ID: Final[Tree] = {"name": "id", "in": "path", "required": True, "schema": {"$ref": SCHEMAS + "id"}}
 _VERSION: Final[Tree] = {
     "name": "vid", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
@@ -26,9 +25,11 @@ _JOB: Final[Tree] = {
     "schema": {"type": "string", "format": "uuid"},
 }
 _SEARCHED_TEXT: Final[Tree] = {"type": "string", "minLength": 1}
+#: A page is never larger than a setting says; who asks for more gets that, so the setting bounds no request.
+_COUNT: Final[Tree] = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 #: Parameters of a search over any type;
 _RESULT_PARAMETERS: Final[dict[str, Tree]] = {
-    "_count": {"type": "integer", "minimum": 0, "maximum": 1000},
+    "_count": _COUNT,
     "_sort": {"type": "string"},
     "_include": {"type": "string"},
     "_revinclude": {"type": "string"},
@@ -37,7 +38,7 @@ _RESULT_PARAMETERS: Final[dict[str, Tree]] = {
     "_elements": {"type": "string"},
 }
 _HISTORY_PARAMETERS: Final[dict[str, Tree]] = {
-    "_count": {"type": "integer", "minimum": 0, "maximum": 1000},
+    "_count": _COUNT,
     "_since": {"$ref": SCHEMAS + "instant"},
     "_at": {"$ref": SCHEMAS + "dateTime"},
 }

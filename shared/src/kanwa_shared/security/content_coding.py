@@ -11,6 +11,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kanwa_shared.errors import Issue
+from kanwa_shared.fhir.http import NDJSON
 from kanwa_shared.security.challenge import send_outcome
 
 #: Below this an answer fits in a packet or two, and packing it costs more than sending it.
@@ -22,7 +23,7 @@ _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _PACKABLE: Final = (
     b"application/fhir+json",
     b"application/json",
-    b"application/fhir+ndjson",
+    NDJSON.encode(),
     b"text/html",
     b"text/css",
     b"text/javascript",

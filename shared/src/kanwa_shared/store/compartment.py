@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from kanwa_shared.fhir.search.compartment import dated_types, rows_of_members
-from kanwa_shared.store.resources import ResourceStore
+from kanwa_shared.store.resources import VERSION_COLUMNS, ResourceStore
 from kanwa_shared.store.stored import StoredResource
 
 Key = tuple[str, str]
 """Resource type and id."""
 
-_COLUMNS: Final[LiteralString] = "v.resource_type, v.id, v.version, v.last_updated, v.interaction, v.body"
 _IN_COMPARTMENT: Final[LiteralString] = """
     SELECT x.resource_type, x.id FROM resource_reference x
     JOIN unnest(%(kinds)s::text[], %(rows)s::text[]) AS k (resource_type, param) USING (resource_type, param)
@@ -20,7 +19,7 @@ _IN_COMPARTMENT: Final[LiteralString] = """
     UNION SELECT 'Patient', %(patient)s"""
 
 _MEMBERS: Final[LiteralString] = f"""
-    SELECT {_COLUMNS} FROM ({_IN_COMPARTMENT}) AS m
+    SELECT {VERSION_COLUMNS} FROM ({_IN_COMPARTMENT}) AS m
     JOIN resource r USING (resource_type, id) JOIN resource_version v USING (resource_type, id, version)
     WHERE NOT r.deleted AND NOT r.replica AND r.resource_type = ANY(%(types)s)
       AND (r.resource_type COLLATE "C", r.id) > (%(after_type)s, %(after_id)s)
@@ -42,7 +41,7 @@ _REFERENCED: Final[LiteralString] = f"""
 
 # What points to a patient is a patient's own: this one's, and then a member, or another's, and then nobody's business.
 _SUPPORTING: Final[LiteralString] = f"""
-    SELECT {_COLUMNS} FROM unnest(%(key_types)s::text[], %(key_ids)s::text[]) AS m (resource_type, id)
+    SELECT {VERSION_COLUMNS} FROM unnest(%(key_types)s::text[], %(key_ids)s::text[]) AS m (resource_type, id)
     JOIN resource r USING (resource_type, id) JOIN resource_version v USING (resource_type, id, version)
     WHERE NOT r.deleted AND NOT r.replica AND r.resource_type = ANY(%(types)s)
       AND (%(since)s::timestamptz IS NULL OR r.last_updated >= %(since)s)

@@ -17,14 +17,14 @@ from starlette.responses import Response
 from kanwa_shared.clock import utc_now
 from kanwa_shared.errors import Invalid, Issue, NotFound, Unavailable
 from kanwa_shared.fhir.bundle import instant
-from kanwa_shared.fhir.http import last_modified, preferences
+from kanwa_shared.fhir.http import NDJSON, last_modified, preferences
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.outcome import outcome_bytes
 from kanwa_shared.fhir.search.compartment import patient_compartment
 from kanwa_shared.fhir.validation import RESOURCE_TYPES
 from kanwa_shared.ownership import SYSTEM_SERVICE
 from kanwa_shared.rest.conditional import caller_of
-from kanwa_shared.rest.operations.export_files import COUNTS_PATH, NDJSON, Counted, own_counts
+from kanwa_shared.rest.operations.export_files import COUNTS_PATH, Counted, own_counts
 from kanwa_shared.rest.operations.export_job import own_job
 from kanwa_shared.rest.operations.given import Given, instant_of, only, read_given, types_of
 from kanwa_shared.rest.peers import ask_others

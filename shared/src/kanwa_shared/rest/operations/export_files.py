@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from kanwa_shared.errors import NotFound, Unparsable
+from kanwa_shared.fhir.http import NDJSON
 from kanwa_shared.fhir.json_text import parse
 from kanwa_shared.fhir.search.compartment import patient_compartment
 from kanwa_shared.fhir.search.indexing import index
@@ -23,7 +24,6 @@ from kanwa_shared.store.bulk_export import Counts
 from kanwa_shared.store.snapshot import Moment, count, pages, settled
 
 COUNTS_PATH: Final = f"{PEERS_PREFIX}export-counts"
-NDJSON: Final = "application/fhir+ndjson"
 
 
 class Counted(msgspec.Struct, frozen=True):

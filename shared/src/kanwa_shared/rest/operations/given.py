@@ -11,10 +11,8 @@ from kanwa_shared.fhir.http import check_content_type
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.search.dates import Range, range_of
 from kanwa_shared.fhir.validation import is_resource_type
+from kanwa_shared.rest.conditional import ABOUT_THE_ANSWER
 from kanwa_shared.rest.responses import engine_of
-
-#: Parameters of any request, which say nothing about the operation.
-ABOUT_THE_ANSWER: Final = frozenset({"_format", "_pretty"})
 
 #: Types that one service may name to another: more than R4 has.
 TYPES_AT_ONCE: Final = 200
