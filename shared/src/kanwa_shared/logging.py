@@ -64,6 +64,7 @@ ALLOWED_KEYS: Final = frozenset(
         "sequence",
         "service",
         "settlement",
+        "source",
         "span_id",
         "stage",
         "state",
@@ -78,12 +79,14 @@ ALLOWED_KEYS: Final = frozenset(
         "work",
     }
 )
-#: Prose of ours and of the broker client: connection faults, which hold no content of a message.
+#: Prose of ours and of the broker client: connection faults, which hold no content of a message. Never the text of
+#: a database's exception, which quotes rows.
 PROSE: Final = frozenset(
     {
         ("broker_unavailable", "reason"),
         ("consumer_without_broker", "reason"),
         ("redelivery_not_published", "reason"),
+        ("source_log_not_compared", "reason"),
         ("refused_to_start", "reason"),
         ("keys_not_read", "reason"),
         ("notification_not_accepted", "reason"),

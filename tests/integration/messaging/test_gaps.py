@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+import structlog
 from prometheus_client import REGISTRY
 
+from kanwa_shared.messaging import gaps
 from kanwa_shared.messaging.consumer import Consumer
 from kanwa_shared.messaging.deliveries import DeliverySettings
 from kanwa_shared.messaging.envelope import Event
@@ -16,6 +18,7 @@ from kanwa_shared.messaging.publisher import Publisher
 from kanwa_shared.messaging.relay import Relay
 from kanwa_shared.messaging.source_log import SourceLogUnavailable, SourcePage
 from kanwa_shared.messaging.topology import Topology
+from tests.support.logs import logged
 from tests.support.messaging import DELAYS_SECONDS, SETTINGS, Ledger, WritingService
 from tests.support.waiting import until
 
@@ -257,6 +260,21 @@ async def test_after_a_restore_of_the_source_its_new_events_are_looked_at(walk: 
     await walk.published("c")
     await walk.gaps.check("intake")
     assert walk.fetched == ["c"]
+
+
+async def test_the_log_says_which_source_could_not_be_asked_and_why(
+    walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The module's own may be bound to what another test set up.
+    monkeypatch.setattr(gaps, "_log", structlog.get_logger())
+    walk.logs.away = True
+    with logged() as lines:
+        looking = asyncio.create_task(walk.gaps.run())
+        (line, *_) = await until(lambda: [x for x in lines() if x["event"] == "source_log_not_compared"])
+        looking.cancel()
+    said = {"consumer": walk.ledger.name, "source": "intake", "reason": "status 503"}
+    assert said.items() <= line.items()
+    assert "withheld" not in line
 
 
 async def test_over_a_real_broker_a_jump_in_sequence_is_made_good(

@@ -1,9 +1,11 @@
 """Nothing that a patient's record says gets into a log line."""
 
+import ast
 import json
 import logging
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,24 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kanwa_shared.errors import Invalid, Issue
-from kanwa_shared.logging import configure_logging, log_context, log_request, redact
+from kanwa_shared.logging import ALLOWED_KEYS, PROSE, configure_logging, log_context, log_request, redact
+from tests.support.logs import logged
 
+ROOT = Path(__file__).parents[3]
 DEMOGRAPHICS = ("Yamada", "Hanako", "山田", "1948-03-02", "090-1234-5678", "hanako@example.org")
 RECORD = "Yamada Hanako 山田 1948-03-02 090-1234-5678 hanako@example.org"
 
 
 @pytest.fixture
 def lines() -> Iterator[Any]:
-    """Capture what is logged; `lines()` gives the entries so far."""
-    stream = StringIO()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # as a server started before leaves it
-    configure_logging("json", "debug", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logged() as entries:
+        yield entries
 
 
 def _assert_no_demographics(entries: list[dict[str, Any]]) -> None:
@@ -136,3 +133,27 @@ def test_no_text_with_a_space_or_a_letter_outside_ascii_survives(entry: dict[str
         if key not in checked and isinstance(value, str):
             assert value.isascii()
             assert " " not in value
+
+
+def test_every_key_that_is_logged_gets_through() -> None:
+    """A key that is on no list is withheld from operators on every line, whatever its value."""
+    withheld: list[str] = []
+    for source in sorted(
+        path for folder in ("shared", "services", "deploy") for path in (ROOT / folder).rglob("src/**/*.py")
+    ):
+        for call in ast.walk(ast.parse(source.read_text())):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="_log" | "log")),
+                    args=[ast.Constant(value=str(event))],
+                    keywords=keywords,
+                ):
+                    keys = [keyword.arg for keyword in keywords if keyword.arg not in {None, "exc_info"}]
+                    withheld += [
+                        f"{source.name}: {event} {key}"
+                        for key in keys
+                        if key not in ALLOWED_KEYS and (event, key) not in PROSE
+                    ]
+                case _:
+                    pass
+    assert withheld == []

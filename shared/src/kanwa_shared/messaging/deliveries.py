@@ -327,8 +327,11 @@ def _database_is_away(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """The kind of an exception and where it was raised; its text may hold patient data."""
+    """The kind of an exception and where it was raised; its text may hold patient data.
+
+    Without a space, so that the log takes it for a code.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+    where = f"@{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
     state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}{f' {state}' if state else ''}{where}"
+    return f"{type(error).__name__}{f':{state}' if state else ''}{where}"

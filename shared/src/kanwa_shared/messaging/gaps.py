@@ -135,7 +135,10 @@ class Gaps:
             if page.last < position:
                 # The source was restored from a backup: it gives these numbers a second time.
                 _log.error(
-                    "source_log_went_back", consumer=self._subscriber.name, source=source, last=page.last
+                    "source_log_went_back",
+                    consumer=self._subscriber.name,
+                    source=source,
+                    sequence=page.last,
                 )
                 await self._advance(source, page.last)
                 return

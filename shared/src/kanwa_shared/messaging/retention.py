@@ -74,7 +74,7 @@ async def prune_regularly(pool: Pool, steps: Sequence[Prune], stop: asyncio.Even
         try:
             deleted = await prune(pool, steps)
             if deleted:
-                _log.info("rows_past_retention_deleted", rows=deleted)
+                _log.info("rows_past_retention_deleted", count=deleted)
         except (DatabaseError, PoolTimeout) as error:
             _log.warning("retention_without_database", kind=type(error).__name__)
         await set_within(stop, EVERY_SECONDS)
