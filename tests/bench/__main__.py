@@ -211,13 +211,16 @@ def _fan_out(
             seconds=arguments.seconds,
         )
     )
-    _show("POST ServiceRequest, as many as go", fanout.most)
+    _show("POST ServiceRequest, nobody listening", fanout.alone)
+    _show("POST ServiceRequest, everybody listening", fanout.most)
+    _say(f"{fanout.delivered:.0f} of them a second reached everybody")
     _show("POST ServiceRequest, half as many", fanout.posted)
     _show(f"commit to client, {arguments.readers} SSE clients", fanout.sse)
     _show(f"commit to client, {arguments.queues} AMQP queues", fanout.amqp)
     for kind, (fewest, greatest) in fanout.received.items():
         _say(f"{kind}: {fewest} to {greatest} events at each client, of {fanout.events}")
     RESULTS["received"], RESULTS["events"] = fanout.received, fanout.events
+    RESULTS["delivered per second"] = fanout.delivered
 
 
 def _show_whole(whole: Whole) -> None:

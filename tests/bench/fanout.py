@@ -1,4 +1,8 @@
-"""Many dashboards at once: SSE clients and queues of their own, while referrals flow at half of the most that goes."""
+"""Many dashboards at once: SSE clients and queues of their own, while referrals flow at half of the most that goes.
+
+The most is what reaches every client: referrals posted as fast as they go, over the time from the first to the
+arrival of the last event at the last client.
+"""
 
 import asyncio
 import json
@@ -8,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -22,10 +27,13 @@ _CONNECTIONS = 16
 
 @dataclass(slots=True)
 class Fanout:
-    """`most` is the closed-loop run that gave the rate; `sse` and `amqp` hold latencies from commit to client, the
-    fewest and the most events that a client received, and how many there were."""
+    """`alone`: posted as fast as they go with nobody listening, `most`: with everybody, `delivered`: referrals a second
+    of which everybody had everything. `posted` at half of that; `sse` and `amqp` hold its latencies from commit to
+    client, `received` the fewest and the most events that a client received, `events` how many there were."""
 
+    alone: Measured
     most: Measured
+    delivered: float
     posted: Measured
     sse: Measured
     amqp: Measured
@@ -36,13 +44,16 @@ class Fanout:
 async def fan_out(
     deployment: Deployment, amqp_url: str, *, readers: int, queues: int, requests: int, seconds: float
 ) -> Fanout:
-    """Find the greatest rate of POST ServiceRequest with nobody listening, then follow half of it everywhere."""
+    """Find the greatest rate of POST ServiceRequest that reaches everybody, then follow half of it everywhere."""
     intake = deployment.addresses["intake"]
     process = deployment.processes["intake-api"].pid
     posts = (request_bytes("POST", intake, "/fhir/ServiceRequest", body) for body in referrals(requests))
-    most = await run_load(intake, posts, concurrency=_CONNECTIONS, seconds=seconds, process=process)
+
+    async def as_fast_as_they_go() -> Measured:
+        return await run_load(intake, posts, concurrency=_CONNECTIONS, seconds=seconds, process=process)
+
+    alone = await as_fast_as_they_go()
     await _settled(deployment)
-    before = await _logged(deployment)
     asked = {
         "board": deployment.addresses["mdt"],
         "amqp": amqp_url,
@@ -51,20 +62,26 @@ async def fan_out(
         "queues": queues,
     }
     with _clients(asked) as clients:
-        posted = await _paced(intake, posts, most.rate * SHARE_OF_THE_MOST, seconds)
+        began = time.time()
+        most = await as_fast_as_they_go()
+        await _settled(deployment)
+        delivered = len(most.latencies) / ((await _received(clients))["last"] - began)
+        before = await _logged(deployment)
+        posted = await _paced(intake, posts, delivered * SHARE_OF_THE_MOST, seconds)
         await _settled(deployment)
         events = await _logged(deployment) - before
-        said, _ = await asyncio.to_thread(clients.communicate)
-    latencies: dict[str, list[list[float]]] = json.loads(said)
+        received = await _received(clients)
     return Fanout(
+        alone,
         most,
+        delivered,
         posted,
         *(
-            Measured([one for each in latencies[kind] for one in each], posted.seconds)
+            Measured([one for each in received[kind] for one in each], posted.seconds)
             for kind in ("sse", "amqp")
         ),
         events,
-        {kind: (min(map(len, each)), max(map(len, each))) for kind, each in latencies.items()},
+        {kind: (min(map(len, received[kind])), max(map(len, received[kind]))) for kind in ("sse", "amqp")},
     )
 
 
@@ -73,15 +90,24 @@ def _clients(asked: dict[str, object]) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "tests.bench.fanout_clients"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(asked) + "\n")
-        process.stdin.flush()
-        assert process.stdout.readline().strip() == "listening"
+        assert _told(process, json.dumps(asked)) == "listening"
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+async def _received(clients: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What the clients received since the last call, see `fanout_clients`."""
+    return json.loads(await asyncio.to_thread(_told, clients, ""))
+
+
+def _told(process: "subprocess.Popen[str]", line: str) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
 
 
 async def _paced(address: str, posts: Iterator[bytes], rate: float, seconds: float) -> Measured:

@@ -1,7 +1,8 @@
 """Clients of both kinds in a process of their own: `python -m tests.bench.fanout_clients`, told what to do on stdin.
 
 The first line is JSON: `board` (address), `amqp` (URL), `exchange`, `readers`, `queues`. Says `listening` when all
-are; when its input ends, it prints what each received and the latencies from commit to client, and ends.
+are. At each further line it waits until nothing arrives any more and prints as JSON what each client received since
+the one before: latencies from commit to client, and `last`, the time of the last arrival. It ends with its input.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from kanwa_shared.messaging.amqp import Channel, Connection
 from kanwa_shared.messaging.broker import Delivery
 
 QUIET_DEADLINE_SECONDS = 120.0
+PREFETCH = 100
+EXPIRES_MS = 600_000
 _EVENT = re.compile(
     rb'\{"specversion":"1\.0","id":"[^"]*","source":"[^"]*","type":"[^"]*","subject":"[^"]*","time":"([^"]*)"'
 )
@@ -33,6 +36,7 @@ class Reader(asyncio.Protocol):
         self._listening = listening
         self._rest = b""
         self.latencies: list[float] = []
+        self.last = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.write(self._request)  # type: ignore[attr-defined]  # TCP; uvloop's is no subclass
@@ -42,7 +46,33 @@ class Reader(asyncio.Protocol):
         if not self._listening.done():
             self._listening.set_result(None)
         whole, end, self._rest = (self._rest + data).rpartition(b"\n\n")
-        self.latencies += [now - _committed(found) for found in _EVENT.findall(whole + end)]
+        found = _EVENT.findall(whole + end)
+        if found:
+            self.latencies += [now - _committed(time) for time in found]
+            self.last = now
+
+
+class Queue:
+    """One queue of a dashboard, as the documentation tells to make it."""
+
+    def __init__(self, channel: Channel, name: str):
+        self._channel = channel
+        self._name = name
+        self.latencies: list[float] = []
+        self.last = 0.0
+
+    async def consume(self, exchange: str) -> None:
+        """Declare it, bind it to everything and take what comes."""
+        await self._channel.declare_queue(self._name, {"x-queue-type": "quorum", "x-expires": EXPIRES_MS})
+        await self._channel.bind(self._name, exchange, "#")
+        await self._channel.consume(self._name, self._take, prefetch=PREFETCH)
+
+    def _take(self, delivery: Delivery) -> None:
+        self.last = time.time()
+        found = _EVENT.match(delivery.body)
+        assert found is not None
+        self.latencies.append(self.last - _committed(found[1]))
+        self._channel.ack(delivery.tag)
 
 
 def _committed(text: bytes) -> float:
@@ -63,44 +93,41 @@ async def _read(board: str, count: int) -> list[Reader]:
     return readers
 
 
-async def _consume(amqp: str, exchange: str, count: int) -> tuple[Connection, list[list[float]]]:
+async def _consume(amqp: str, exchange: str, count: int) -> tuple[Connection, list[Queue]]:
     connection = await Connection.open(amqp, name="bench dashboards")
     channel = await connection.channel()
-    received = [list[float]() for _ in range(count)]
-    for number, latencies in enumerate(received):
-        queue = f"bench.{number}"
-        await channel.declare_queue(queue)
-        await channel.bind(queue, exchange, "#")
-        await channel.consume(queue, lambda one, to=latencies: _take(channel, one, to), prefetch=100)
-    return connection, received
+    queues = [Queue(channel, f"bench.{number}") for number in range(count)]
+    for queue in queues:
+        await queue.consume(exchange)
+    return connection, queues
 
 
-def _take(channel: Channel, delivery: Delivery, latencies: list[float]) -> None:
-    now = time.time()
-    found = _EVENT.match(delivery.body)
-    assert found is not None
-    latencies.append(now - _committed(found[1]))
-    channel.ack(delivery.tag)
-
-
-async def _quiet(count: Callable[[], int]) -> None:
+async def _quiet(clients: Sequence[Reader | Queue]) -> None:
     """Return when nothing has arrived for two seconds: whoever lags behind is measured to the end."""
     async with asyncio.timeout(QUIET_DEADLINE_SECONDS):
         seen = -1
-        while (now := count()) != seen:
+        while (now := sum(len(client.latencies) for client in clients)) != seen:
             seen = now
             await asyncio.sleep(2.0)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  # this program's output
 
 
 async def _main() -> None:
     asked: dict[str, Any] = json.loads(await asyncio.to_thread(sys.stdin.readline))
     readers = await _read(asked["board"], asked["readers"])
     connection, queues = await _consume(asked["amqp"], asked["exchange"], asked["queues"])
-    print("listening", flush=True)  # noqa: T201  # this program's output
-    await asyncio.to_thread(sys.stdin.read)
-    await _quiet(lambda: sum(len(reader.latencies) for reader in readers) + sum(map(len, queues)))
-    received = {"sse": [reader.latencies for reader in readers], "amqp": queues}
-    print(json.dumps(received), flush=True)  # noqa: T201  # this program's output
+    _say("listening")
+    while await asyncio.to_thread(sys.stdin.readline):
+        clients = {"sse": readers, "amqp": queues}
+        await _quiet([*readers, *queues])
+        received = {kind: [client.latencies for client in each] for kind, each in clients.items()}
+        last = max(client.last for kind in clients.values() for client in kind)
+        _say(json.dumps({**received, "last": last}))
+        for client in (*readers, *queues):
+            client.latencies = []
     await connection.close()
 
 
