@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from kanwa_shared.messaging import gaps
+from kanwa_shared.messaging.attempts import drop_letter
 from kanwa_shared.messaging.consumer import Consumer
 from kanwa_shared.messaging.deliveries import DeliverySettings
 from kanwa_shared.messaging.envelope import Event
@@ -185,6 +186,21 @@ async def test_what_waits_for_another_attempt_or_was_given_up_is_not_missing(wal
     assert await walk.position() == 1
     await walk.received(2)
     await walk.gaps.check("intake")
+    assert await walk.position() == 3
+
+
+async def test_what_was_given_up_and_dropped_is_not_fetched_again(walk: Walk) -> None:
+    await walk.published("a", "b", "c")
+    await walk.received(1, 3)
+    cursor = await walk.intake.connection.execute(
+        "INSERT INTO dead_letter (consumer, event_id, reason, attempts, envelope)"
+        " SELECT %s, event_id, 'never', 5, '{}' FROM outbox WHERE sequence = 2 RETURNING id",
+        (walk.ledger.name,),
+    )
+    (letter_id,) = await cursor.fetchone() or (0,)
+    assert await drop_letter(walk.intake.connection, letter_id)
+    await walk.gaps.check("intake")
+    assert walk.fetched == []
     assert await walk.position() == 3
 
 

@@ -171,8 +171,11 @@ async def replays_asked_for(connection: AsyncConnection[Any], consumer: str) -> 
 
 
 async def drop_letter(connection: AsyncConnection[Any], letter_id: int) -> bool:
-    """Delete a letter for good; whether there was one."""
-    cursor = await connection.execute("DELETE FROM dead_letter WHERE id = %s", (letter_id,))
+    """Delete a letter for good and note its event as received; whether there was one.
+
+    Without the inbox row the event would be missing, see `gaps.py`, and be fetched from its source again.
+    """
+    cursor = await connection.execute(_DROP, (letter_id,))
     return cursor.rowcount > 0
 
 
@@ -198,6 +201,14 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (consumer, event_id) DO UPDATE
 SET reason = excluded.reason, attempts = excluded.attempts, envelope = excluded.envelope,
     died_at = now(), replayed_at = NULL, resolved_at = NULL
+"""
+# One statement, one transaction. The conflict is updated so that a letter of a known event counts as well.
+_DROP: Final[LiteralString] = """
+WITH dropped AS (DELETE FROM dead_letter WHERE id = %s RETURNING consumer, event_id),
+forgotten AS (DELETE FROM delivery_attempt a USING dropped d
+  WHERE a.consumer = d.consumer AND a.event_id = d.event_id)
+INSERT INTO inbox AS i (consumer, event_id, received_at) SELECT consumer, event_id, now() FROM dropped
+ON CONFLICT (consumer, event_id) DO UPDATE SET received_at = i.received_at
 """
 _COLUMNS: Final[LiteralString] = """
 id, consumer, event_id::text AS event_id, source, reason, attempts, traceparent, envelope,
