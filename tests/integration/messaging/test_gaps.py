@@ -293,6 +293,18 @@ async def test_the_log_says_which_source_could_not_be_asked_and_why(
     assert "withheld" not in line
 
 
+async def test_a_source_that_stays_away_is_logged_once_in_a_minute(
+    walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "_log", structlog.get_logger())
+    walk.logs.away = True
+    with logged() as lines:
+        looking = asyncio.create_task(walk.gaps.run())
+        await until(lambda: counted("kanwa_gap_checks_failed", walk.ledger.name) >= 3)
+        looking.cancel()
+    assert [line["event"] for line in lines()] == ["source_log_not_compared"]
+
+
 async def test_over_a_real_broker_a_jump_in_sequence_is_made_good(
     database: Callable[..., str], amqp_url: str
 ) -> None:

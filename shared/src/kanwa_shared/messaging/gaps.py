@@ -36,6 +36,8 @@ _log = structlog.get_logger(__name__)
 
 HEADS_OF_A_PAGE: Final = 1000
 FETCHED_AT_ONCE: Final = 100
+#: The same reason why a source could not be compared is logged once in this time.
+REPEAT_SECONDS: Final = 60.0
 
 #: Handle an event as if it had been delivered; returns when it is settled.
 Deliver = Callable[[Event], Awaitable[None]]
@@ -94,6 +96,8 @@ class Gaps:
         self._sources = {source: _Source() for source in logs.sources}
         self._takes_everything = "#" in subscriber.patterns
         self._wake = asyncio.Event()
+        # Reasons are few: classes of ours and of the libraries, and status codes.
+        self._silent_until: dict[tuple[str, str], float] = {}
 
     def delivered(self, event: Event) -> None:
         """The broker has delivered this event; one that skips a sequence is a reason to look at once."""
@@ -113,14 +117,8 @@ class Gaps:
                     await self.check(source)
                 except (SourceLogUnavailable, DatabaseError, PoolTimeout, BrokerError) as error:
                     metrics.GAP_CHECKS_FAILED.labels(self._subscriber.name, source).inc()
-                    _log.warning(
-                        "source_log_not_compared",
-                        consumer=self._subscriber.name,
-                        source=source,
-                        reason=str(error)
-                        if isinstance(error, SourceLogUnavailable)
-                        else type(error).__name__,
-                    )
+                    known = isinstance(error, SourceLogUnavailable)
+                    self._say_not_compared(source, str(error) if known else type(error).__name__)
 
     async def check(self, source: str) -> None:
         """Compare with the log of `source` as far as can be known, fetch what has been missing for long enough.
@@ -157,6 +155,15 @@ class Gaps:
                 break
             position = walk.walked
         await self._fetch_ripe(source, state, missing)
+
+    def _say_not_compared(self, source: str, reason: str) -> None:
+        """The counter has each failure; the log one line of a kind in a while: services start in any order."""
+        now = time.monotonic()
+        if now >= self._silent_until.get((source, reason), now):
+            self._silent_until[source, reason] = now + REPEAT_SECONDS
+            _log.warning(
+                "source_log_not_compared", consumer=self._subscriber.name, source=source, reason=reason
+            )
 
     async def _walk(self, events: Sequence[Event], known_up_to: int) -> _Walk:
         """Go along a page as far as it can be said of each event that it is settled, waits, or is missing."""
