@@ -146,6 +146,20 @@ async def test_an_event_that_is_still_in_the_queue_is_late_and_not_missing(walk:
     assert walk.fetched == ["b"]
 
 
+async def test_an_event_that_is_worked_on_is_not_missing_however_long_it_takes(walk: Walk) -> None:
+    await walk.published("a", "b", "c")
+    events = await events_after(walk.intake.connection, "intake", 0)
+    await walk.received(1, 3)
+    walk.gaps.delivered(events[1])
+    await walk.gaps.check("intake")
+    assert walk.fetched == []
+    assert await walk.position() == 1
+    # Its worker says that it is done, but nothing of it is there.
+    walk.gaps.settled(events[1])
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["b"]
+
+
 async def test_an_event_that_the_broker_has_not_confirmed_is_not_missing(walk: Walk) -> None:
     await walk.published("a")
     await walk.received(1)
@@ -378,6 +392,38 @@ async def test_over_a_real_broker_an_event_whose_retry_does_not_come_back_is_fet
         assert await mdt.value("SELECT count(*) FROM delivery_attempt") == 0
         stop.set()
         await asyncio.gather(*tasks)
+
+
+async def test_over_a_real_broker_what_a_slow_handler_works_on_is_not_missing(
+    database: Callable[..., str], amqp_url: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        url = database()
+        intake = await stack.enter_async_context(WritingService("intake", url))
+        mdt = await stack.enter_async_context(Ledger("mdt", url))
+        topology = Topology([mdt.subscriber.binding], delays_seconds=DELAYS_SECONDS)
+        publisher = await stack.enter_async_context(
+            Publisher(amqp_url, name="test", prepare=topology.declare)
+        )
+        await asyncio.wait_for(publisher.wait_ready(), 20)
+        stop, logs = asyncio.Event(), OutboxLogs(intake)
+        consumer = Consumer(
+            mdt.subscriber, amqp_url, publisher, topology, SETTINGS, logs=logs, gap_settings=AT_ONCE
+        )
+        tasks = [
+            asyncio.create_task(consumer.run(stop)),
+            asyncio.create_task(Relay(url, publisher, topology, "intake").run(stop)),
+        ]
+        mdt.slow_seconds, before = 600.0, counted("kanwa_event_gaps", "mdt")
+        await intake.write("t", 1)
+        await until(lambda: mdt.running == 1)
+        await until(lambda: _all_published(intake))
+        pages = logs.pages
+        await until(lambda: logs.pages >= pages + 5, what="looks at the log")
+        assert counted("kanwa_event_gaps", "mdt") == before
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _all_published(intake: WritingService) -> bool:

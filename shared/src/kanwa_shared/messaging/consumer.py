@@ -148,11 +148,19 @@ class Consumer:
         delivery: Delivery,
     ) -> None:
         message = _read(delivery)
-        if gaps is not None and isinstance(message, Event):
-            gaps.delivered(message)
         # A message that can't be read belongs to no resource.
         lane = f"unreadable {delivery.tag}" if isinstance(message, MalformedEnvelope) else message.resource
-        lanes.put(lane, partial(self._work, channel, deliveries, delivery, message))
+        work = partial(self._work, channel, deliveries, delivery, message)
+        if gaps is None or not isinstance(message, Event):
+            lanes.put(lane, work)
+            return
+        gaps.delivered(message)
+
+        async def work_noted() -> None:
+            await work()
+            gaps.settled(message)
+
+        lanes.put(lane, work_noted)
 
     async def _work(
         self,

@@ -1,10 +1,11 @@
 """What a consumer misses: noticed by comparing with the sources' logs, fetched from there, counted.
 
-A consumer whose queue lost a message (a binding removed by hand, a purged queue, a broker restored from a backup) must
-not depend on somebody seeing it. So each worker walks along the log of every source that it listens to. An event that
-the broker confirmed, that the consumer is bound to, and that is neither received, nor waiting for another attempt, nor
-given up, is missing; if it still is at the next look, it is fetched with its resource and handled like a delivery. The
-inbox makes it harmless if both arrive. Nothing here is on the way of a delivery.
+A consumer whose queue lost a message (a binding removed by hand, a purged queue, a broker restored from a backup)
+must not depend on somebody seeing it. So each worker walks along the log of every source that it listens to. An event
+that the broker confirmed, that the consumer is bound to, and that is neither received, nor being worked on, nor
+waiting for another attempt, nor given up, is missing; if it still is at the next look, it is fetched with its
+resource and handled like a delivery. The inbox makes it harmless if both arrive. Nothing here is on the way of a
+delivery.
 
 A row in `delivery_attempt` says that an event waits, not that its message is still in a queue: a retry queue may be
 purged as well. So the stored position stays before what waits, and what should have come back by now is missing.
@@ -66,9 +67,11 @@ class _Walk:
 
 @dataclass(slots=True)
 class _Source:
-    """`delivered` is the highest sequence that came; `missing` event ids with the time of the first look."""
+    """`delivered` is the highest sequence that came, `under_way` the ids of what came and is not settled yet;
+    `missing` has event ids with the time of the first look."""
 
     delivered: int = 0
+    under_way: set[str] = field(default_factory=set[str])
     missing: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -107,6 +110,12 @@ class Gaps:
         if self._takes_everything and source.delivered and event.sequence > source.delivered + 1:
             self._wake.set()
         source.delivered = max(source.delivered, event.sequence)
+        source.under_way.add(event.id)
+
+    def settled(self, event: Event) -> None:
+        """What the broker has delivered took effect, waits for another attempt, or was given up."""
+        if event.service in self._sources:
+            self._sources[event.service].under_way.discard(event.id)
 
     async def run(self) -> None:
         """Look again and again until cancelled; what can't be asked is asked the next time."""
@@ -142,7 +151,7 @@ class Gaps:
                 return
             # After the page: what it says is published was in the queue by then, or had been delivered.
             known_up_to = page.published if await self._queue_is_empty() else state.delivered - 1
-            walk = await self._walk(page.events, min(known_up_to, page.published))
+            walk = await self._walk(page.events, min(known_up_to, page.published), state)
             missing += walk.missing
             # The stored position stays before what is missing or waits, but the walk goes on.
             if all_settled and walk.settled > stored:
@@ -165,9 +174,11 @@ class Gaps:
                 "source_log_not_compared", consumer=self._subscriber.name, source=source, reason=reason
             )
 
-    async def _walk(self, events: Sequence[Event], known_up_to: int) -> _Walk:
+    async def _walk(self, events: Sequence[Event], known_up_to: int, state: _Source) -> _Walk:
         """Go along a page as far as it can be said of each event that it is settled, waits, or is missing."""
         wanted = [event for event in events if self._subscriber.binding.wants(event.routing_key)]
+        # Before the question, which does not see what is settled after it.
+        under_way = state.under_way.copy()
         waits = await self._unsettled([event.id for event in wanted])
         missing: list[Event] = []
         settled = walked = 0
@@ -175,7 +186,7 @@ class Gaps:
         for event in events:
             if event.id in waits:
                 all_settled = False
-                if not waits[event.id]:
+                if not waits[event.id] and event.id not in under_way | state.under_way:
                     if event.sequence > known_up_to:
                         break
                     missing.append(event)
