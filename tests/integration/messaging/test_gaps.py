@@ -34,10 +34,11 @@ class OutboxLogs:
         self._service = service
         self.sources = (service.name,)
         self.away = False
+        self.gives_heads_only = False
         self.pages = 0
 
     async def page(self, source: str, after: int, limit: int, *, with_resources: bool) -> SourcePage:
-        if self.away:
+        if self.away or (with_resources and self.gives_heads_only):
             raise SourceLogUnavailable("status 503")
         self.pages += 1
         async with self._service.another() as connection:
@@ -113,6 +114,7 @@ async def walk(database: Callable[..., str], request: pytest.FixtureRequest) -> 
 
 
 async def test_an_event_that_was_skipped_is_fetched_with_its_resource(walk: Walk) -> None:
+    await walk.gaps.check("intake")
     await walk.published("a", "b", "c")
     await walk.received(1, 3)
     await walk.gaps.check("intake")
@@ -124,6 +126,30 @@ async def test_an_event_that_was_skipped_is_fetched_with_its_resource(walk: Walk
     await walk.gaps.check("intake")
     assert walk.fetched == ["b"]
     assert await walk.position() == 3
+
+
+async def test_what_a_new_consumer_catches_up_with_is_no_gap(walk: Walk) -> None:
+    await walk.published("a", "b")
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["a", "b"]
+    assert counted("kanwa_event_gaps", walk.ledger.name) == 0
+    await walk.published("c")
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["a", "b", "c"]
+    assert counted("kanwa_event_gaps", walk.ledger.name) == 1
+
+
+async def test_an_event_that_can_not_be_fetched_yet_is_counted_once(walk: Walk) -> None:
+    await walk.gaps.check("intake")
+    await walk.published("a")
+    walk.logs.gives_heads_only = True
+    for _ in range(3):
+        with pytest.raises(SourceLogUnavailable):
+            await walk.gaps.check("intake")
+    walk.logs.gives_heads_only = False
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["a"]
+    assert counted("kanwa_event_gaps", walk.ledger.name) == 1
 
 
 async def test_the_last_event_is_missed_too(walk: Walk) -> None:

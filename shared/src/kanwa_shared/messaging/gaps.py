@@ -68,11 +68,17 @@ class _Walk:
 @dataclass(slots=True)
 class _Source:
     """`delivered` is the highest sequence that came, `under_way` the ids of what came and is not settled yet;
-    `missing` has event ids with the time of the first look."""
+    `missing` has event ids with the time of the first look, `counted` those of them that were counted as gaps.
+
+    `began_with` is how far the source was when the consumer first looked, if this process saw that, else 0: what a
+    new consumer catches up with, nobody lost.
+    """
 
     delivered: int = 0
     under_way: set[str] = field(default_factory=set[str])
     missing: dict[str, float] = field(default_factory=dict[str, float])
+    counted: set[str] = field(default_factory=set[str])
+    began_with: int | None = None
 
 
 class Gaps:
@@ -134,11 +140,14 @@ class Gaps:
 
         Raises SourceLogUnavailable, BrokerError and what the database raises.
         """
-        state, stored = self._sources[source], await self._position(source)
+        state, known = self._sources[source], await self._position(source)
+        stored = known or 0
         missing: list[Event] = []
         position, all_settled = stored, True
         while True:
             page = await self._logs.page(source, position, HEADS_OF_A_PAGE, with_resources=False)
+            if state.began_with is None:
+                state.began_with = page.last if known is None else 0
             if page.last < position:
                 # The source was restored from a backup: it gives these numbers a second time.
                 _log.error(
@@ -200,14 +209,22 @@ class Gaps:
         ripe = [e for e in missing if now - state.missing[e.id] >= self._settings.grace_seconds]
         if not ripe:
             return
-        metrics.EVENT_GAPS.labels(self._subscriber.name, source).inc(len(ripe))
-        _log.error("events_missing", consumer=self._subscriber.name, source=source, count=len(ripe))
+        self._count_gaps(source, state, ripe)
         for first, length in _runs(ripe):
             page = await self._logs.page(source, first - 1, length, with_resources=True)
             fetched = [e for e in page.events if e.id in state.missing and e.service == source]
             # Begun in their order, which is the order within each resource.
             await asyncio.gather(*map(self._deliver, fetched))
             metrics.EVENTS_FETCHED.labels(self._subscriber.name, source).inc(len(fetched))
+
+    def _count_gaps(self, source: str, state: _Source, ripe: Sequence[Event]) -> None:
+        """Each once, also if it can't be fetched yet and is looked for again."""
+        lost = {event.id for event in ripe if event.sequence > (state.began_with or 0)}
+        new = lost - state.counted
+        state.counted = state.counted.intersection(state.missing) | new
+        if new:
+            metrics.EVENT_GAPS.labels(self._subscriber.name, source).inc(len(new))
+            _log.error("events_missing", consumer=self._subscriber.name, source=source, count=len(new))
 
     def _count_what_is_gone(self, source: str, position: int, walked: int, events: Sequence[Event]) -> None:
         """Sequences that the source's retention has deleted; a consumer that begins has missed nothing by it."""
@@ -225,14 +242,14 @@ class Gaps:
             cursor = await connection.execute(_UNSETTLED, (self._overdue, list(ids), name, name, name))
             return {row[0]: row[1] for row in await cursor.fetchall()}
 
-    async def _position(self, source: str) -> int:
+    async def _position(self, source: str) -> int | None:
         async with self._subscriber.pool.connection() as connection:
             cursor = await connection.execute(
                 "SELECT sequence FROM source_position WHERE consumer = %s AND source = %s",
                 (self._subscriber.name, source),
             )
             row = await cursor.fetchone()
-            return int(row[0]) if row else 0
+            return int(row[0]) if row else None
 
     async def _advance(self, source: str, sequence: int) -> None:
         async with self._subscriber.pool.connection() as connection:
