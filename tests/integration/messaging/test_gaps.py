@@ -14,10 +14,16 @@ from kanwa_shared.messaging.consumer import Consumer
 from kanwa_shared.messaging.deliveries import DeliverySettings
 from kanwa_shared.messaging.envelope import Event
 from kanwa_shared.messaging.gaps import Gaps, GapSettings
-from kanwa_shared.messaging.outbox import events_after, give_sequence, mark_published, sequences_so_far
+from kanwa_shared.messaging.outbox import (
+    BodyMissing,
+    events_after,
+    give_sequence,
+    mark_published,
+    sequences_so_far,
+)
 from kanwa_shared.messaging.publisher import Publisher
 from kanwa_shared.messaging.relay import Relay
-from kanwa_shared.messaging.source_log import SourceLogUnavailable, SourcePage
+from kanwa_shared.messaging.source_log import ResourceGone, SourceLogUnavailable, SourcePage
 from kanwa_shared.messaging.topology import Topology
 from tests.support.logs import logged
 from tests.support.messaging import DELAYS_SECONDS, SETTINGS, Ledger, WritingService
@@ -43,7 +49,10 @@ class OutboxLogs:
         self.pages += 1
         async with self._service.another() as connection:
             reached = await sequences_so_far(connection)
-            events = await events_after(connection, source, after, limit, with_resources=with_resources)
+            try:
+                events = await events_after(connection, source, after, limit, with_resources=with_resources)
+            except BodyMissing:
+                raise ResourceGone("status 410") from None
         return SourcePage(events, reached.last, reached.published)
 
 
@@ -304,6 +313,20 @@ async def test_what_the_source_has_deleted_is_counted_and_not_waited_for(walk: W
     assert walk.fetched == []
     assert await walk.position() == 4
     assert counted("kanwa_events_beyond_retention", walk.ledger.name) == 2
+
+
+async def test_a_missing_event_whose_version_is_gone_is_given_up_and_the_others_are_fetched(
+    walk: Walk,
+) -> None:
+    await walk.published("a", "b", "c", "d")
+    await walk.received(4)
+    await walk.intake.connection.execute("DELETE FROM resource_version WHERE id = 'b'")
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["a", "c"]
+    assert counted("kanwa_events_given_up", walk.ledger.name) == 1
+    await walk.gaps.check("intake")
+    assert await walk.position() == 4
+    assert counted("kanwa_events_given_up", walk.ledger.name) == 1
 
 
 async def test_after_a_restore_of_the_source_its_new_events_are_looked_at(walk: Walk) -> None:

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from kanwa.services import FHIR_SERVICES, migration_folders
 from kanwa_shared.messaging.outbox import give_sequence
-from kanwa_shared.messaging.source_log import HttpSourceLogs, SourceLogUnavailable
+from kanwa_shared.messaging.source_log import HttpSourceLogs, ResourceGone, SourceLogUnavailable
 from kanwa_shared.rest.app import create_app
 from kanwa_shared.security.keys import generate_keys
 
@@ -135,3 +135,15 @@ async def test_a_consumer_reads_pages_over_http(
             await HttpSourceLogs(guarded, {"intake": "http://127.0.0.1/events"}, password).page(
                 "intake", 0, 1, with_resources=False
             )
+
+
+async def test_a_consumer_is_told_when_a_version_is_gone(
+    client: httpx.AsyncClient, guarded: httpx.AsyncClient, url: str
+) -> None:
+    await written(client, url, 2)
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("TRUNCATE resource_version")
+    logs = HttpSourceLogs(guarded, {"intake": "http://127.0.0.1/events"}, PASSWORD)
+    with pytest.raises(ResourceGone):
+        await logs.page("intake", 0, 1, with_resources=True)
+    assert len((await logs.page("intake", 0, 1, with_resources=False)).events) == 1

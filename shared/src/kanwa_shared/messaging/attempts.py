@@ -96,6 +96,17 @@ async def forget_attempts(connection: AsyncConnection[Any], consumer: str, event
     )
 
 
+async def note_as_received(connection: AsyncConnection[Any], consumer: str, event_id: str) -> None:
+    """The event never takes effect in `consumer`, and nobody waits for it."""
+    async with connection.transaction():
+        await connection.execute(
+            "INSERT INTO inbox (consumer, event_id, received_at) VALUES (%s, %s, now())"
+            " ON CONFLICT DO NOTHING",
+            (consumer, event_id),
+        )
+        await forget_attempts(connection, consumer, event_id)
+
+
 async def bury(
     connection: AsyncConnection[Any],
     *,
@@ -175,8 +186,14 @@ async def drop_letter(connection: AsyncConnection[Any], letter_id: int) -> bool:
 
     Without the inbox row the event would be missing, see `gaps.py`, and be fetched from its source again.
     """
-    cursor = await connection.execute(_DROP, (letter_id,))
-    return cursor.rowcount > 0
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "DELETE FROM dead_letter WHERE id = %s RETURNING consumer, event_id::text", (letter_id,)
+        )
+        dropped = await cursor.fetchone()
+        if dropped is not None:
+            await note_as_received(connection, *dropped)
+    return dropped is not None
 
 
 async def _letters(
@@ -201,14 +218,6 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (consumer, event_id) DO UPDATE
 SET reason = excluded.reason, attempts = excluded.attempts, envelope = excluded.envelope,
     died_at = now(), replayed_at = NULL, resolved_at = NULL
-"""
-# One statement, one transaction. The conflict is updated so that a letter of a known event counts as well.
-_DROP: Final[LiteralString] = """
-WITH dropped AS (DELETE FROM dead_letter WHERE id = %s RETURNING consumer, event_id),
-forgotten AS (DELETE FROM delivery_attempt a USING dropped d
-  WHERE a.consumer = d.consumer AND a.event_id = d.event_id)
-INSERT INTO inbox AS i (consumer, event_id, received_at) SELECT consumer, event_id, now() FROM dropped
-ON CONFLICT (consumer, event_id) DO UPDATE SET received_at = i.received_at
 """
 _COLUMNS: Final[LiteralString] = """
 id, consumer, event_id::text AS event_id, source, reason, attempts, traceparent, envelope,

@@ -27,10 +27,11 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
 from kanwa_shared.messaging import metrics
+from kanwa_shared.messaging.attempts import note_as_received
 from kanwa_shared.messaging.broker import BrokerError
 from kanwa_shared.messaging.deliveries import Subscriber
 from kanwa_shared.messaging.envelope import Event
-from kanwa_shared.messaging.source_log import SourceLogs, SourceLogUnavailable
+from kanwa_shared.messaging.source_log import ResourceGone, SourceLogs, SourceLogUnavailable
 from kanwa_shared.timed_wait import set_within
 
 _log = structlog.get_logger(__name__)
@@ -210,12 +211,37 @@ class Gaps:
         if not ripe:
             return
         self._count_gaps(source, state, ripe)
-        for first, length in _runs(ripe):
-            page = await self._logs.page(source, first - 1, length, with_resources=True)
-            fetched = [e for e in page.events if e.id in state.missing and e.service == source]
-            # Begun in their order, which is the order within each resource.
-            await asyncio.gather(*map(self._deliver, fetched))
-            metrics.EVENTS_FETCHED.labels(self._subscriber.name, source).inc(len(fetched))
+        for run in _runs(ripe):
+            try:
+                await self._fetch(source, run)
+            except ResourceGone:
+                # One of them; only alone it shows which.
+                for event in run:
+                    await self._fetch_or_give_up(source, event)
+
+    async def _fetch(self, source: str, run: Sequence[Event]) -> None:
+        page = await self._logs.page(source, run[0].sequence - 1, len(run), with_resources=True)
+        wanted = {event.id for event in run}
+        fetched = [event for event in page.events if event.id in wanted and event.service == source]
+        # Begun in their order, which is the order within each resource.
+        await asyncio.gather(*map(self._deliver, fetched))
+        metrics.EVENTS_FETCHED.labels(self._subscriber.name, source).inc(len(fetched))
+
+    async def _fetch_or_give_up(self, source: str, event: Event) -> None:
+        name = self._subscriber.name
+        try:
+            await self._fetch(source, [event])
+        except ResourceGone:
+            async with self._subscriber.pool.connection() as connection:
+                await note_as_received(connection, name, event.id)
+            metrics.EVENTS_GIVEN_UP.labels(name, source).inc()
+            _log.error(
+                "missing_event_given_up",
+                consumer=name,
+                source=source,
+                sequence=event.sequence,
+                event_id=event.id,
+            )
 
     def _count_gaps(self, source: str, state: _Source, ripe: Sequence[Event]) -> None:
         """Each once, also if it can't be fetched yet and is looked for again."""
@@ -272,14 +298,14 @@ async def _store_position(
     )
 
 
-def _runs(events: Sequence[Event]) -> list[tuple[int, int]]:
-    """First sequence and length of each run without a hole, cut to what one page holds."""
-    runs: list[tuple[int, int]] = []
+def _runs(events: Sequence[Event]) -> list[list[Event]]:
+    """Each run without a hole in its sequences, cut to what one page holds."""
+    runs: list[list[Event]] = []
     for event in events:
-        if runs and event.sequence == runs[-1][0] + runs[-1][1] and runs[-1][1] < FETCHED_AT_ONCE:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        if runs and event.sequence == runs[-1][-1].sequence + 1 and len(runs[-1]) < FETCHED_AT_ONCE:
+            runs[-1].append(event)
         else:
-            runs.append((event.sequence, 1))
+            runs.append([event])
     return runs
 
 

@@ -59,6 +59,11 @@ EVENTS_BEYOND_RETENTION: Final = Counter(
     "Events that the source had deleted before the consumer could compare with its log",
     ["consumer", "source"],
 )
+EVENTS_GIVEN_UP: Final = Counter(
+    "kanwa_events_given_up",
+    "Missing events whose source has their resource's version no more",
+    ["consumer", "source"],
+)
 GAP_CHECKS_FAILED: Final = Counter(
     "kanwa_gap_checks_failed", "Looks at a source's log that failed", ["consumer", "source"]
 )

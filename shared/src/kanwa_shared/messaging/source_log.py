@@ -20,6 +20,10 @@ class SourceLogUnavailable(Exception):
     """The source did not answer with a page; the message says why, without patient data."""
 
 
+class ResourceGone(SourceLogUnavailable):
+    """A version that an event of the page names is gone: asked with its resource, the event never comes."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePage:
     """Events in order of sequence; the source has numbered up to `last`, the broker confirmed up to `published`."""
@@ -38,7 +42,7 @@ class SourceLogs(Protocol):
         ...
 
     async def page(self, source: str, after: int, limit: int, *, with_resources: bool) -> SourcePage:
-        """Events of `source` with a sequence above `after`; raises SourceLogUnavailable."""
+        """Events of `source` with a sequence above `after`; raises SourceLogUnavailable, ResourceGone."""
         ...
 
 
@@ -56,12 +60,14 @@ class HttpSourceLogs:
         return tuple(self._urls)
 
     async def page(self, source: str, after: int, limit: int, *, with_resources: bool) -> SourcePage:
-        """Events of `source` with a sequence above `after`; raises SourceLogUnavailable."""
+        """Events of `source` with a sequence above `after`; raises SourceLogUnavailable, ResourceGone."""
         query = {"after": str(after), "limit": str(limit), "data": "resource" if with_resources else "none"}
         try:
             answer = await self._client.get(self._urls[source], params=query, headers=self._headers)
         except httpx.HTTPError as error:
             raise SourceLogUnavailable(type(error).__name__) from error
+        if answer.status_code == 410:
+            raise ResourceGone("status 410")
         if answer.status_code != 200:
             raise SourceLogUnavailable(f"status {answer.status_code}")
         try:
