@@ -142,22 +142,16 @@ class Gaps:
         Raises SourceLogUnavailable, BrokerError and what the database raises.
         """
         state, known = self._sources[source], await self._position(source)
-        stored = known or 0
+        # Before the page, which must show at least as much.
+        stored, delivered = known or 0, state.delivered
         missing: list[Event] = []
         position, all_settled = stored, True
         while True:
             page = await self._logs.page(source, position, HEADS_OF_A_PAGE, with_resources=False)
             if state.began_with is None:
                 state.began_with = page.last if known is None else 0
-            if page.last < position:
-                # The source was restored from a backup: it gives these numbers a second time.
-                _log.error(
-                    "source_log_went_back",
-                    consumer=self._subscriber.name,
-                    source=source,
-                    sequence=page.last,
-                )
-                await self._advance(source, page.last)
+            if page.last < max(position, delivered):
+                await self._go_back(source, state, stored, page.last)
                 return
             # After the page: what it says is published was in the queue by then, or had been delivered.
             known_up_to = page.published if await self._queue_is_empty() else state.delivered - 1
@@ -183,6 +177,15 @@ class Gaps:
             _log.warning(
                 "source_log_not_compared", consumer=self._subscriber.name, source=source, reason=reason
             )
+
+    async def _go_back(self, source: str, state: _Source, stored: int, last: int) -> None:
+        """The source was restored from a backup: it gives the numbers after `last` a second time, to other events."""
+        metrics.SOURCE_LOGS_WENT_BACK.labels(self._subscriber.name, source).inc()
+        _log.error("source_log_went_back", consumer=self._subscriber.name, source=source, sequence=last)
+        state.delivered = last
+        state.began_with = 0
+        if stored > last:
+            await self._advance(source, last)
 
     async def _walk(self, events: Sequence[Event], known_up_to: int, state: _Source) -> _Walk:
         """Go along a page as far as it can be said of each event that it is settled, waits, or is missing."""

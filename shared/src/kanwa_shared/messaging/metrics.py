@@ -59,6 +59,11 @@ EVENTS_BEYOND_RETENTION: Final = Counter(
     "Events that the source had deleted before the consumer could compare with its log",
     ["consumer", "source"],
 )
+SOURCE_LOGS_WENT_BACK: Final = Counter(
+    "kanwa_source_logs_went_back",
+    "Looks that found a source behind what the consumer had from it: its database was restored",
+    ["consumer", "source"],
+)
 EVENTS_GIVEN_UP: Final = Counter(
     "kanwa_events_given_up",
     "Missing events whose source has their resource's version no more",
