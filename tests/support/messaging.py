@@ -12,7 +12,9 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from kanwa_shared.messaging.amqp import Connection
 from kanwa_shared.messaging.attempts import request_replay
+from kanwa_shared.messaging.broker import Delivery
 from kanwa_shared.messaging.consumer import Consumer
 from kanwa_shared.messaging.deliveries import DeliverySettings, Subscriber
 from kanwa_shared.messaging.direct import DirectDispatch, Source
@@ -317,3 +319,28 @@ class OverRabbit:
         assert self.publisher is not None
         async with ledger.pool.connection() as connection:
             await replay(connection, self.publisher, self.topology, letter_id)
+
+
+class Loop:
+    """A service that writes and one consumer, mdt, over the broker at `url`."""
+
+    def __init__(self, url: str, intake: WritingService, mdt: Ledger, rabbit: OverRabbit) -> None:
+        self.url = url
+        self.intake = intake
+        self.mdt = mdt
+        self.rabbit = rabbit
+
+    @property
+    def publisher(self) -> Publisher:
+        assert self.rabbit.publisher is not None
+        return self.rabbit.publisher
+
+    async def dead_queue(self) -> Delivery:
+        """What is in the dead-letter queue: the first message, given back."""
+        connection = await Connection.open(self.url, name="probe")
+        channel = await connection.channel()
+        delivery: Delivery | None = None
+        while delivery is None:
+            delivery = await channel.get("kanwa.mdt.dead")
+        await connection.close()
+        return delivery

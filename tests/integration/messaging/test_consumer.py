@@ -1,6 +1,6 @@
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,51 +11,16 @@ from psycopg import AsyncConnection
 
 from kanwa_shared.messaging.amqp import Connection
 from kanwa_shared.messaging.attempts import dead_letters, drop_letter, request_replay
-from kanwa_shared.messaging.broker import Delivery, Message, TopologyMissing
+from kanwa_shared.messaging.broker import Message, TopologyMissing
 from kanwa_shared.messaging.consumer import Consumer
 from kanwa_shared.messaging.deliveries import DeliverySettings, Subscriber
 from kanwa_shared.messaging.publisher import Publisher
 from kanwa_shared.messaging.relay import Relay
-from kanwa_shared.messaging.replay import discard_copy
+from kanwa_shared.messaging.replay import discard_copies
 from kanwa_shared.messaging.topology import Binding, Topology
-from tests.support.messaging import SETTINGS, TRACEPARENT, Ledger, OverRabbit, WritingService
+from tests.support.messaging import SETTINGS, TRACEPARENT, Ledger, Loop, OverRabbit, WritingService
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
-
-
-class Loop:
-    def __init__(self, url: str, intake: WritingService, mdt: Ledger, rabbit: OverRabbit) -> None:
-        self.url = url
-        self.intake = intake
-        self.mdt = mdt
-        self.rabbit = rabbit
-
-    @property
-    def publisher(self) -> Publisher:
-        assert self.rabbit.publisher is not None
-        return self.rabbit.publisher
-
-    async def dead_queue(self) -> Delivery:
-        """What is in the dead-letter queue: the first message, given back."""
-        connection = await Connection.open(self.url, name="probe")
-        channel = await connection.channel()
-        delivery: Delivery | None = None
-        while delivery is None:
-            delivery = await channel.get("kanwa.mdt.dead")
-        await connection.close()
-        return delivery
-
-
-@pytest.fixture
-async def loop(database: Callable[..., str], amqp_url: str) -> AsyncIterator[Loop]:
-    async with AsyncExitStack() as stack:
-        url = database()
-        intake = await stack.enter_async_context(WritingService("intake", url))
-        mdt = await stack.enter_async_context(Ledger("mdt", url))
-        rabbit = OverRabbit(amqp_url, [intake], [mdt])
-        await rabbit.start()
-        yield Loop(amqp_url, intake, mdt, rabbit)
-        await rabbit.stop()
 
 
 async def has_come_back(proxy: TcpProxy, connections: int) -> bool:
@@ -117,9 +82,9 @@ async def test_the_copy_of_a_letter_can_be_taken_out_of_the_dead_letter_queue(lo
     await until(lambda: _is(depth, 3))
     async with loop.mdt.pool.connection() as database:
         letter = (await dead_letters(database, consumer="mdt"))[1]
-        assert await discard_copy(channel, loop.rabbit.topology, letter)
+        assert await discard_copies(channel, loop.rabbit.topology, [letter]) == 1
         await until(lambda: _is(depth, 2))
-        assert not await discard_copy(channel, loop.rabbit.topology, letter)
+        assert await discard_copies(channel, loop.rabbit.topology, [letter]) == 0
         await until(lambda: _is(depth, 2))
     await connection.close()
 
@@ -140,6 +105,19 @@ async def test_letters_are_listed_until_they_are_resolved_or_dropped(loop: Loop)
         assert await drop_letter(database, letter.id)
         assert not await drop_letter(database, letter.id)
         assert await dead_letters(database) == []
+
+
+async def test_what_was_dropped_takes_no_effect_when_it_is_delivered_again(loop: Loop) -> None:
+    loop.mdt.script["Task/t1/_history/1"] = ["reject"]
+    await loop.intake.write("t1", 1)
+    dead = await asyncio.wait_for(loop.dead_queue(), 10)
+    async with loop.mdt.pool.connection() as database:
+        (letter,) = await dead_letters(database)
+        assert await drop_letter(database, letter.id)
+    await loop.publisher.publish(Message("kanwa.events", "intake.Task.create", dead.body, dead.message_id))
+    await loop.intake.write("t2", 1)
+    await until(lambda: has_effects(loop.mdt, 1))
+    assert await loop.mdt.effects() == ["Task/t2/_history/1"]
 
 
 async def test_a_consumer_whose_connection_is_cut_comes_back_and_repeats_no_effect(

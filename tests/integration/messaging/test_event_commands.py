@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from kanwa.cli import app
-from kanwa_shared.messaging.amqp import Connection
-from tests.support.messaging import Ledger, OverRabbit, WritingService
+from kanwa_shared.messaging.amqp import Channel, Connection
+from kanwa_shared.messaging.broker import Delivery
+from tests.support.messaging import Ledger, Loop, WritingService
 from tests.support.waiting import until
 
 SECRET = "Jane Doe"
@@ -54,15 +54,8 @@ class Operated:
 
 
 @pytest.fixture
-async def operated(database: Callable[..., str], amqp_url: str) -> AsyncIterator[Operated]:
-    async with AsyncExitStack() as stack:
-        url = database()
-        intake = await stack.enter_async_context(WritingService("intake", url))
-        mdt = await stack.enter_async_context(Ledger("mdt", url))
-        rabbit = OverRabbit(amqp_url, [intake], [mdt])
-        await rabbit.start()
-        yield Operated(url, amqp_url, intake, mdt)
-        await rabbit.stop()
+def operated(loop: Loop) -> Operated:
+    return Operated(loop.intake.url, loop.url, loop.intake, loop.mdt)
 
 
 async def test_letters_are_listed_and_shown_without_patient_data_unless_asked_for(operated: Operated) -> None:
@@ -104,6 +97,26 @@ async def test_a_dropped_letter_is_gone_from_table_and_queue(operated: Operated)
     assert len(await operated.letters()) == 2
     assert (await operated.kanwa("dlq", "drop", str(first), "--yes")).exit_code == 0
     assert [letter["id"] for letter in await operated.letters()] == [second]
+    assert await operated.dead_copies() == 1
+
+
+@pytest.mark.parametrize("command", [("drop", "--yes"), ("replay",)], ids=lambda command: command[0])
+async def test_the_copies_of_several_letters_are_taken_out_in_one_pass(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    await operated.kill("t1", "t2", "t3", "t4")
+    numbers = [str(letter["id"]) for letter in await operated.letters()]
+    taken = list[str]()
+    get = Channel.get
+
+    async def noted(self: Channel, queue: str) -> Delivery | None:
+        taken.append(queue)
+        return await get(self, queue)
+
+    monkeypatch.setattr(Channel, "get", noted)
+    answer = await operated.kanwa("dlq", *command, *numbers[:3])
+    assert "3 dead letters" in answer.stdout
+    assert taken == ["kanwa.mdt.dead"] * 4
     assert await operated.dead_copies() == 1
 
 

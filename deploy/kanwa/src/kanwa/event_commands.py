@@ -7,7 +7,7 @@ Each command works on one service's own database (KANWA_DATABASE_URL), with the 
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, TypeVar
@@ -22,7 +22,7 @@ from kanwa_shared.messaging.broker import BrokerError
 from kanwa_shared.messaging.lease import relay_is_active
 from kanwa_shared.messaging.outbox import failing_rows, outbox_status
 from kanwa_shared.messaging.publisher import Publisher
-from kanwa_shared.messaging.replay import discard_copy, replay
+from kanwa_shared.messaging.replay import discard_copies, replay
 from kanwa_shared.messaging.topology import Topology
 
 dlq_app: Final = typer.Typer(no_args_is_help=True, help="Dead letters: events that a consumer gave up.")
@@ -78,9 +78,11 @@ def replay_letters(
         raise SystemExit("kanwa: name the letters to replay, or --all")
 
     async def go(database: Database) -> int:
-        wanted = numbers or [letter.id for letter in await dead_letters(database, consumer=consumer)]
+        letters = await (_named(database, numbers) if numbers else dead_letters(database, consumer=consumer))
         async with _broker() as broker:
-            return sum([await _replay(database, broker, number) for number in wanted])
+            # Before they are delivered: one that is given up again leaves a new copy.
+            await _discard_copies(broker, letters)
+            return sum([await _replay(database, broker, letter.id) for letter in letters])
 
     typer.echo(f"{_run(go)} dead letters are delivered once more")
 
@@ -95,8 +97,10 @@ def drop(
         typer.confirm(f"Delete {len(numbers)} dead letters for good?", abort=True)
 
     async def go(database: Database) -> int:
+        letters = await _named(database, numbers)
         async with _broker() as broker:
-            return sum([await _drop(database, broker, number) for number in numbers])
+            await _discard_copies(broker, letters)
+            return sum([await drop_letter(database, letter.id) for letter in letters])
 
     typer.echo(f"{_run(go)} dead letters deleted")
 
@@ -148,9 +152,6 @@ class _Broker:
     publisher: Publisher
     topology: Topology
 
-    async def discard_copy(self, letter: DeadLetter) -> None:
-        await discard_copy(await self.connection.channel(), self.topology, letter)
-
 
 @asynccontextmanager
 async def _broker() -> AsyncGenerator[_Broker | None]:
@@ -179,17 +180,21 @@ async def _broker() -> AsyncGenerator[_Broker | None]:
 async def _replay(database: Database, broker: _Broker | None, number: int) -> bool:
     if broker is None:
         return await request_replay(database, number) is not None
-    letter = await replay(database, broker.publisher, broker.topology, number)
-    if letter is not None:
-        await broker.discard_copy(letter)
-    return letter is not None
+    return await replay(database, broker.publisher, broker.topology, number) is not None
 
 
-async def _drop(database: Database, broker: _Broker | None, number: int) -> bool:
-    found = await dead_letters(database, letter_id=number)
-    if found and broker is not None:
-        await broker.discard_copy(found[0])
-    return await drop_letter(database, number)
+async def _named(database: Database, numbers: Sequence[int]) -> list[DeadLetter]:
+    """The letters with these numbers, each once; a number that no letter has is left out."""
+    return [
+        letter
+        for number in dict.fromkeys(numbers)
+        for letter in await dead_letters(database, letter_id=number)
+    ]
+
+
+async def _discard_copies(broker: _Broker | None, letters: Sequence[DeadLetter]) -> None:
+    if broker is not None and letters:
+        await discard_copies(await broker.connection.channel(), broker.topology, letters)
 
 
 def _described(letter: DeadLetter) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Dead letters back into their consumer's queue; `attempts.py` keeps the letters themselves."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -29,22 +30,27 @@ async def replay(
     return letter
 
 
-async def discard_copy(channel: Channel, topology: Topology, letter: DeadLetter) -> bool:
-    """Remove the letter's copy from the dead-letter queue; whether it was there.
+async def discard_copies(channel: Channel, topology: Topology, letters: Iterable[DeadLetter]) -> int:
+    """Remove the letters' copies from their dead-letter queues; returns how many were there.
 
-    Takes what is in the queue now, unsettled, keeps the match and gives the rest back.
+    Goes once through each queue, whatever the number of letters: takes what is in it now, unsettled, keeps the
+    matches and gives the rest back.
     """
-    queue = topology.dead_queue(letter.consumer)
-    found, others = False, list[int]()
-    for _ in range(await channel.declare_queue(queue, passive=True)):
-        delivery = await channel.get(queue)
-        if delivery is None:
-            break
-        if delivery.message_id == letter.event_id:
-            channel.ack(delivery.tag)
-            found = True
-        else:
-            others.append(delivery.tag)
-    for tag in others:
-        channel.requeue(tag)
+    wanted: dict[str, set[str]] = {}
+    for letter in letters:
+        wanted.setdefault(topology.dead_queue(letter.consumer), set()).add(letter.event_id)
+    found = 0
+    for queue, event_ids in wanted.items():
+        others = list[int]()
+        for _ in range(await channel.declare_queue(queue, passive=True)):
+            delivery = await channel.get(queue)
+            if delivery is None:
+                break
+            if delivery.message_id in event_ids:
+                channel.ack(delivery.tag)
+                found += 1
+            else:
+                others.append(delivery.tag)
+        for tag in others:
+            channel.requeue(tag)
     return found
