@@ -133,7 +133,8 @@ async def read_timeline(
         "WITH named AS (SELECT DISTINCT resource FROM event_log WHERE links && %s::text[])"
         " SELECT position, resource, version, time, envelope FROM event_log"
         " WHERE resource = ANY(%s::text[])"
-        " OR resource IN (SELECT resource FROM named WHERE resource NOT LIKE 'ServiceRequest/%%')"
+        # An array, not IN: a subquery beside OR keeps PostgreSQL from the index, and it reads the whole log.
+        " OR resource = ANY(ARRAY(SELECT resource FROM named WHERE resource NOT LIKE 'ServiceRequest/%%'))"
         " ORDER BY time DESC, source DESC, sequence DESC LIMIT %s",
         (steps, members, limit),
     )

@@ -31,7 +31,7 @@ _ANSWER: Final = sql.SQL(
            v.interaction, v.body, {keys}
     FROM (SELECT) once LEFT JOIN page ON true
     LEFT JOIN resource c ON c.resource_type = {type} AND c.id = page.id
-    LEFT JOIN resource_version v ON v.resource_type = {type} AND v.id = page.id AND v.version = c.version
+    LEFT JOIN resource_version v ON v.resource_type = {type} AND v.id = c.id AND v.version = c.version
     ORDER BY {order}"""
 )
 _UNORDERED: Final = sql.SQL("found AS MATERIALIZED (SELECT r.id FROM {source} WHERE {where}{limit})")
