@@ -75,7 +75,8 @@ async def around(connection: Connection, requests: Iterable[str]) -> dict[str, F
         "  WHERE links && %(requests)s::text[] AND reference LIKE ANY(%(steps)s))",
         {"requests": wanted, "steps": list(_STEP_TYPES)},
     )
-    patients, steps = await cursor.fetchone() or ([], [])
+    short: tuple[list[str], list[str]] = await cursor.fetchone() or ([], [])
+    patients, steps = short
     cursor = await connection.execute(
         f"SELECT {_COLUMNS} FROM fact"  # noqa: S608  # a fixed text
         " WHERE reference = ANY(%s) OR patient = ANY(%s) OR links && %s::text[]",
