@@ -12,6 +12,8 @@ purged as well. So the stored position stays before what waits, and what should 
 
 How far the walk may go: an event that is still in the queue is late, not missing. Below the highest sequence that was
 delivered everything must have come before; above it only if the queue is empty. No clock is compared with another.
+
+Hand-overs have no sequence and are in no log: all of this is about events alone.
 """
 
 import asyncio
