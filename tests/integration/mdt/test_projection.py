@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from kanwa_mdt.domain.case import written
@@ -142,6 +143,53 @@ async def test_the_log_keeps_every_version_within_its_retention(
         await handler(event)
     await rows(pool, "UPDATE event_log SET time = now() RETURNING 1")
     assert await prune(pool, retention(settings)) == 0
+
+
+async def test_what_the_log_keeps_is_not_read_again_when_replaced_versions_go(
+    pool: Pool, handler: EventHandler, settings: MdtSettings
+) -> None:
+    for event in story():
+        await handler(event)
+    await rows(pool, "UPDATE event_log SET time = now() - interval '366 days' RETURNING 1")
+    assert await prune(pool, retention(settings)) > 0
+    async with pool.connection() as connection, connection.transaction():
+        before = await log_rows_read(connection)
+        for step in retention(settings):
+            assert await step(connection) == 0
+        assert await log_rows_read(connection) == before
+
+
+async def log_rows_read(connection: AsyncConnection[Any]) -> int:
+    cursor = await connection.execute(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'event_log'"
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def test_a_version_that_was_kept_goes_when_a_newer_one_comes(
+    pool: Pool, handler: EventHandler, settings: MdtSettings
+) -> None:
+    source = EventSource()
+    patient = {"resourceType": "Patient", "id": "p"}
+    await handler(source.told(patient))
+    await rows(pool, "UPDATE event_log SET time = now() - interval '366 days' RETURNING 1")
+    assert await prune(pool, retention(settings)) == 0
+    await handler(source.told(patient))
+    await rows(pool, "UPDATE event_log SET time = now() WHERE version = 2 RETURNING 1")
+    assert await prune(pool, retention(settings)) == 1
+    assert await rows(pool, "SELECT version FROM event_log") == [(2,)]
+
+
+async def test_a_row_by_a_clock_that_was_wrong_holds_up_no_other(
+    pool: Pool, handler: EventHandler, settings: MdtSettings
+) -> None:
+    source = EventSource()
+    for id in ("ahead", "p", "p"):
+        await handler(source.told({"resourceType": "Patient", "id": id}))
+    await rows(pool, "UPDATE event_log SET time = now() - interval '366 days' RETURNING 1")
+    await rows(pool, "UPDATE event_log SET time = '2099-01-01Z' WHERE resource = 'Patient/ahead' RETURNING 1")
+    assert await prune(pool, retention(settings)) == 1
 
 
 async def test_events_that_arrive_during_a_rebuild_are_not_lost(pool: Pool, handler: EventHandler) -> None:
