@@ -226,25 +226,32 @@ async def test_workers_compare_with_the_sources_logs_and_take_nothing_late_for_m
     """No process was killed yet, so nothing was lost."""
     workers = [name for name in deployment.processes if name.endswith("-worker")]
 
-    async def failed_looks_and_gaps() -> tuple[float, float]:
-        failed = gaps = 0.0
+    async def counted(metric: str) -> dict[tuple[str, str], float]:
+        """The metric's value by worker and labels."""
+        values: dict[tuple[str, str], float] = {}
         for name in workers:
             port = deployment.commands[name][1]["KANWA_PORT"]
             async with httpx.AsyncClient(timeout=5) as client:
                 text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
             for line in text.splitlines():
-                value = line.rpartition(" ")[2]
-                failed += float(value) if line.startswith("kanwa_gap_checks_failed_total{") else 0
-                gaps += float(value) if line.startswith("kanwa_event_gaps_total{") else 0
-        return failed, gaps
+                labels, _, value = line.rpartition(" ")
+                if labels.startswith(f"{metric}{{"):
+                    values[name, labels] = float(value)
+        return values
 
     async with deployment.fhir() as client:
         await Driver(client).drive(BY_PROCEDURE["paracentesis"])
-    before = await failed_looks_and_gaps()
-    await asyncio.sleep(3)  # several looks of each worker; that nothing happens can't be waited for
-    after = await failed_looks_and_gaps()
-    assert after[0] == before[0]
-    assert after[1] == 0
+    looks = await counted("kanwa_gap_checks_total")
+    failed = await counted("kanwa_gap_checks_failed_total")
+    assert {name for name, _ in looks} == set(workers)
+
+    async def looked_again() -> bool:
+        now = await counted("kanwa_gap_checks_total")
+        return all(now[pair] >= looks[pair] + 3 for pair in looks)
+
+    await until(looked_again, deadline_seconds=60, what="three looks of each worker at each source")
+    assert await counted("kanwa_gap_checks_failed_total") == failed
+    assert sum((await counted("kanwa_event_gaps_total")).values()) == 0
 
 
 #: Words of a case that nothing else says.

@@ -106,6 +106,9 @@ class Gaps:
         self._overdue = timedelta(seconds=overdue_seconds)
         self._settings = settings or GapSettings()
         self._sources = {source: _Source() for source in logs.sources}
+        for source in logs.sources:
+            # There from the start: an alarm on looks that stop must also ring where none was ever finished.
+            metrics.GAP_CHECKS.labels(subscriber.name, source)
         self._takes_everything = "#" in subscriber.patterns
         self._wake = asyncio.Event()
         # Reasons are few: classes of ours and of the libraries, and status codes.
@@ -133,6 +136,7 @@ class Gaps:
             for source in self._sources:
                 try:
                     await self.check(source)
+                    metrics.GAP_CHECKS.labels(self._subscriber.name, source).inc()
                 except (SourceLogUnavailable, DatabaseError, PoolTimeout, BrokerError) as error:
                     metrics.GAP_CHECKS_FAILED.labels(self._subscriber.name, source).inc()
                     known = isinstance(error, SourceLogUnavailable)

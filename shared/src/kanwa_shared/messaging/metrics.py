@@ -69,6 +69,9 @@ EVENTS_GIVEN_UP: Final = Counter(
     "Missing events whose source has their resource's version no more",
     ["consumer", "source"],
 )
+GAP_CHECKS: Final = Counter(
+    "kanwa_gap_checks", "Looks at a source's log that were finished", ["consumer", "source"]
+)
 GAP_CHECKS_FAILED: Final = Counter(
     "kanwa_gap_checks_failed", "Looks at a source's log that failed", ["consumer", "source"]
 )
