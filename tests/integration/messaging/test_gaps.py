@@ -29,7 +29,7 @@ from tests.support.logs import logged
 from tests.support.messaging import DELAYS_SECONDS, SETTINGS, Ledger, WritingService
 from tests.support.waiting import until
 
-AT_ONCE = GapSettings(check_seconds=0.1, grace_seconds=0.0)
+AT_ONCE = GapSettings(check_seconds=0.1, grace_seconds=0.0, standby_grace_seconds=0.0)
 OVERDUE_SECONDS = 60.0
 
 
@@ -192,6 +192,27 @@ async def test_an_event_that_is_worked_on_is_not_missing_however_long_it_takes(w
     # Its worker says that it is done, but nothing of it is there.
     walk.gaps.settled(events[1])
     await walk.gaps.check("intake")
+    assert walk.fetched == ["b"]
+
+
+async def test_a_process_that_stands_by_leaves_time_to_the_one_that_is_fed(walk: Walk) -> None:
+    await walk.published("a", "b")
+    standing_by = Gaps(
+        walk.ledger.subscriber,
+        walk.logs,
+        walk.gaps._deliver,
+        walk.gaps._queue_is_empty,
+        OVERDUE_SECONDS,
+        GapSettings(0.1, grace_seconds=0.0, standby_grace_seconds=60.0),
+    )
+    # Another process works on both, which nobody can see here.
+    for _ in range(3):
+        await standing_by.check("intake")
+    assert walk.fetched == []
+    # Fed, it is the only one that is.
+    first = (await events_after(walk.intake.connection, "intake", 0))[0]
+    standing_by.delivered(first)
+    await standing_by.check("intake")
     assert walk.fetched == ["b"]
 
 

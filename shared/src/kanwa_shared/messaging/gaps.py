@@ -50,10 +50,15 @@ QueueIsEmpty = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class GapSettings:
-    """A look every `check_seconds`; what is missing must be so for `grace_seconds` before it is fetched."""
+    """A look every `check_seconds`; what is missing must be so for `grace_seconds` before it is fetched.
+
+    `standby_grace_seconds`: the same in a process that the broker has fed nothing yet. It may stand by for one that
+    is fed, and does not know what that one works on.
+    """
 
     check_seconds: float = 15.0
     grace_seconds: float = 3.0
+    standby_grace_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,13 @@ class Gaps:
             metrics.GAP_CHECKS.labels(subscriber.name, source)
         self._takes_everything = "#" in subscriber.patterns
         self._wake = asyncio.Event()
+        self._is_fed = False
         # Reasons are few: classes of ours and of the libraries, and status codes.
         self._silent_until: dict[tuple[str, str], float] = {}
 
     def delivered(self, event: Event) -> None:
         """The broker has delivered this event; one that skips a sequence is a reason to look at once."""
+        self._is_fed = True
         source = self._sources.get(event.service)
         if source is None:
             return
@@ -216,7 +223,8 @@ class Gaps:
     async def _fetch_ripe(self, source: str, state: _Source, missing: Sequence[Event]) -> None:
         now = time.monotonic()
         state.missing = {event.id: state.missing.get(event.id, now) for event in missing}
-        ripe = [e for e in missing if now - state.missing[e.id] >= self._settings.grace_seconds]
+        grace = self._settings.grace_seconds if self._is_fed else self._settings.standby_grace_seconds
+        ripe = [event for event in missing if now - state.missing[event.id] >= grace]
         if not ripe:
             return
         self._count_gaps(source, state, ripe)
