@@ -2,26 +2,20 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import httpx
 
 from kanwa_scheduling.service import definition
 from kanwa_scheduling.settings import SchedulingSettings
 from kanwa_shared.fhir.json_text import dumps
-from kanwa_shared.messaging.envelope import Ack, Event, HandOver
-from kanwa_shared.rest.app import create_app
-from kanwa_shared.rest.engine import Engine, Origin
-from kanwa_shared.rest.reactions import Reactions
-
-Tree = dict[str, Any]
+from kanwa_shared.rest.engine import Origin
+from tests.support.one_service import BASE, JSON, OneService, Tree, serving
 
 IR = "https://kanwa.example/fhir/CodeSystem/ir-procedure"
 TEAM_ROLE = "https://kanwa.example/fhir/CodeSystem/team-role"
-JSON = {"content-type": "application/fhir+json"}
 
 #: The morning of the day after tomorrow: every test books in the future, at whole hours.
 MORNING = (datetime.now(UTC) + timedelta(days=2)).replace(hour=8, minute=0, second=0, microsecond=0)
@@ -43,44 +37,8 @@ def procedures(*codes: str) -> list[Tree]:
 
 
 @dataclass
-class Scheduling:
+class Scheduling(OneService):
     """The running service: `client` speaks FHIR to it, the methods play the other services."""
-
-    client: httpx.AsyncClient
-    engine: Engine
-    _versions: dict[str, int] = field(default_factory=dict[str, int])
-
-    async def replicate(self, tree: Tree, *, service: str = "intake") -> Tree:
-        """Deliver the next version of another service's resource, as its event would."""
-        reference = f"{tree['resourceType']}/{tree['id']}"
-        version = self._versions[reference] = self._versions.get(reference, 0) + 1
-        event = Event.of(
-            id=str(uuid4()),
-            service=service,
-            resource_type=tree["resourceType"],
-            resource_id=tree["id"],
-            version=version,
-            interaction="create" if version == 1 else "update",
-            time=datetime.now(UTC),
-            sequence=1,
-            body=dumps(tree),
-        )
-        assert await Reactions(self.engine).on_event(event) == Ack()
-        return tree
-
-    async def hand_over(self, tree: Tree) -> Any:
-        """Deliver a resource that a client was promised; the consumer's answer."""
-        hand_over = HandOver(
-            id=str(uuid4()),
-            source="https://kanwa.example/intake",
-            time=datetime.now(UTC),
-            target="scheduling",
-            interaction="create",
-            resource_type=tree["resourceType"],
-            resource_id=tree["id"],
-            body=dumps(tree),
-        )
-        return await Reactions(self.engine).on_hand_over(hand_over)
 
     async def periodic(self, name: str) -> None:
         """Run one of the service's periodic jobs once."""
@@ -89,7 +47,8 @@ class Scheduling:
 
     async def referral(self, id: str = "r", *, accepted: bool = True, **changes: Any) -> Tree:
         """A paracentesis referral with its coordination Task."""
-        request = await self.replicate(service_request(id, **changes))
+        request = service_request(id, **changes)
+        await self.replicate(request)
         await self.replicate(coordination_task(id, "accepted" if accepted else "received"))
         return request
 
@@ -106,12 +65,6 @@ class Scheduling:
         answer = await self.client.post(tree["resourceType"], content=dumps(tree), headers=JSON)
         assert status in (None, answer.status_code), answer.text
         return answer
-
-    async def read(self, reference: str) -> Tree:
-        """A resource that must be there."""
-        answer = await self.client.get(reference)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
 
     async def search(self, resource_type: str, **parameters: str) -> list[Tree]:
         """The resources that a search finds; `_` inside names stands for `-`."""
@@ -233,13 +186,8 @@ async def running(database_url: str, **settings: Any) -> AsyncIterator[Schedulin
         "database_url": database_url,
         "auth_mode": "open",
         "replica_wait_seconds": 0.2,
-        "base_url": "http://kanwa.test/fhir",
+        "base_url": BASE,
         **settings,
     }
-    app = create_app(definition, SchedulingSettings(**given), peers={})
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://kanwa.test/fhir/", timeout=60
-        ) as client:
-            yield Scheduling(client, app.state.engine)
+    async with serving(definition, SchedulingSettings(**given)) as (client, engine):
+        yield Scheduling(client, engine)

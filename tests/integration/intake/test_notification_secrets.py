@@ -6,7 +6,8 @@ import hmac
 from datetime import timedelta
 
 from kanwa_shared.fhir.json_text import dumps
-from tests.support.intake_service import JSON, Clock, Intake
+from tests.support.intake_service import Clock, Intake
+from tests.support.one_service import JSON
 from tests.support.subscriber import Subscriber
 from tests.support.subscribing import becomes, refer, subscribe
 from tests.support.subscriptions import subscription

@@ -14,7 +14,8 @@ from prometheus_client import REGISTRY
 from kanwa_intake.domain.subscription_topics import TOPICS
 from kanwa_shared.fhir.json_text import dumps
 from kanwa_shared.rest.fixed import publish_fixed
-from tests.support.intake_service import BASE, JSON, Clock, Intake, intake
+from tests.support.intake_service import Clock, Intake, intake
+from tests.support.one_service import BASE, JSON
 from tests.support.subscriber import Subscriber, subscriber
 from tests.support.subscribing import becomes, refer, status_of, subscribe
 from tests.support.subscriptions import TOPIC, appointment, referral, subscription

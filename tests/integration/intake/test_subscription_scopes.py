@@ -8,7 +8,8 @@ import pytest
 
 from kanwa_shared.fhir.json_text import dumps
 from tests.support.authorization import AUDIENCE, ISSUER, AuthorizationServer
-from tests.support.intake_service import JSON, Intake, intake
+from tests.support.intake_service import Intake, intake
+from tests.support.one_service import JSON
 from tests.support.subscriber import Subscriber
 from tests.support.subscriptions import TOPIC, appointment, referral, subscription
 from tests.support.waiting import until
