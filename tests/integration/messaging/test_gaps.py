@@ -382,6 +382,25 @@ async def test_after_a_restore_of_the_source_numbers_from_before_make_nothing_mi
     assert walk.fetched == []
 
 
+async def test_a_restored_source_that_has_numbered_past_the_position_is_walked_along_again(
+    walk: Walk,
+) -> None:
+    await walk.published("a", "b", "c")
+    await walk.received(1, 2, 3)
+    await walk.gaps.check("intake")
+    assert await walk.position() == 3
+    await restored(walk, 1)
+    await walk.published("d", "e", "f")
+    await walk.received(4)
+    await walk.gaps.check("intake")
+    assert counted("kanwa_source_logs_went_back", walk.ledger.name) == 1
+    await walk.gaps.check("intake")
+    assert walk.fetched == ["d", "e"]
+    await walk.gaps.check("intake")
+    assert await walk.position() == 4
+    assert counted("kanwa_source_logs_went_back", walk.ledger.name) == 1
+
+
 async def test_a_restore_of_the_source_is_noticed_before_anything_was_compared(walk: Walk) -> None:
     await walk.published("a", "b", "c")
     await walk.received(1, 2, 3)

@@ -21,10 +21,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
@@ -71,6 +70,18 @@ class _Walk:
     settled: int
     walked: int
     missing: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """How far a log was compared, and the event there, if it is known."""
+
+    sequence: int
+    event_id: str | None
+
+    def is_another(self, event: Event) -> bool:
+        """Whether the log has another event where this one stood."""
+        return event.sequence == self.sequence and self.event_id not in (None, event.id)
 
 
 @dataclass(slots=True)
@@ -156,24 +167,31 @@ class Gaps:
         """
         state, known = self._sources[source], await self._position(source)
         # Before the page, which must show at least as much.
-        stored, delivered = known or 0, state.delivered
+        stored, delivered = known.sequence if known else 0, state.delivered
         missing: list[Event] = []
-        position, all_settled = stored, True
+        # The first page shows again what stood at the position.
+        position, all_settled = max(stored - 1, 0), True
         while True:
             page = await self._logs.page(source, position, HEADS_OF_A_PAGE, with_resources=False)
             if state.began_with is None:
                 state.began_with = page.last if known is None else 0
-            if page.last < max(position, delivered):
-                await self._go_back(source, state, stored, page.last)
+            if page.last < max(stored, delivered):
+                await self._go_back(source, state, min(stored, page.last), page.last)
                 return
+            if known and any(known.is_another(e) for e in page.events):
+                # It has numbered past the position since, and nothing says from where on the events are others.
+                await self._go_back(source, state, 0, page.last)
+                return
+            events = [event for event in page.events if event.sequence > stored]
             # After the page: what it says is published was in the queue by then, or had been delivered.
             known_up_to = page.published if await self._queue_is_empty() else state.delivered - 1
-            walk = await self._walk(page.events, min(known_up_to, page.published), state)
+            walk = await self._walk(events, min(known_up_to, page.published), state)
             missing += walk.missing
             # The stored position stays before what is missing or waits, but the walk goes on.
             if all_settled and walk.settled > stored:
-                self._count_what_is_gone(source, stored, walk.settled, page.events)
-                await self._advance(source, walk.settled)
+                self._count_what_is_gone(source, stored, walk.settled, events)
+                at = next(event.id for event in events if event.sequence == walk.settled)
+                await self._advance(source, walk.settled, at)
                 stored = walk.settled
             all_settled = all_settled and walk.settled == walk.walked
             page_is_last = len(page.events) < HEADS_OF_A_PAGE
@@ -191,14 +209,14 @@ class Gaps:
                 "source_log_not_compared", consumer=self._subscriber.name, source=source, reason=reason
             )
 
-    async def _go_back(self, source: str, state: _Source, stored: int, last: int) -> None:
-        """The source was restored from a backup: it gives the numbers after `last` a second time, to other events."""
+    async def _go_back(self, source: str, state: _Source, position: int, last: int) -> None:
+        """The source was restored from a backup: it gives numbers a second time, to other events. Walk from
+        `position` again, where the inbox knows what was received."""
         metrics.SOURCE_LOGS_WENT_BACK.labels(self._subscriber.name, source).inc()
         _log.error("source_log_went_back", consumer=self._subscriber.name, source=source, sequence=last)
-        state.delivered = last
+        state.delivered = min(state.delivered, last) if position else 0
         state.began_with = 0
-        if stored > last:
-            await self._advance(source, last)
+        await self._advance(source, position)
 
     async def _walk(self, events: Sequence[Event], known_up_to: int, state: _Source) -> _Walk:
         """Go along a page as far as it can be said of each event that it is settled, waits, or is missing."""
@@ -285,34 +303,25 @@ class Gaps:
             cursor = await connection.execute(_UNSETTLED, (self._overdue, list(ids), name, name, name))
             return {row[0]: row[1] for row in await cursor.fetchall()}
 
-    async def _position(self, source: str) -> int | None:
+    async def _position(self, source: str) -> _Position | None:
         async with self._subscriber.pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT sequence FROM source_position WHERE consumer = %s AND source = %s",
+                "SELECT sequence, CASE event_sequence WHEN sequence THEN event_id::text END FROM source_position"
+                " WHERE consumer = %s AND source = %s",
                 (self._subscriber.name, source),
             )
             row = await cursor.fetchone()
-            return int(row[0]) if row else None
+            return _Position(*row) if row else None
 
-    async def _advance(self, source: str, sequence: int) -> None:
+    async def _advance(self, source: str, sequence: int, event_id: str | None = None) -> None:
         async with self._subscriber.pool.connection() as connection:
-            await _store_position(connection, self._subscriber.name, source, sequence)
+            await connection.execute(_STORE, (self._subscriber.name, source, sequence, sequence, event_id))
 
     async def _pause(self) -> None:
         some_missing = any(source.missing for source in self._sources.values())
         seconds = self._settings.grace_seconds if some_missing else self._settings.check_seconds
         await set_within(self._wake, seconds)
         self._wake.clear()
-
-
-async def _store_position(
-    connection: AsyncConnection[Any], consumer: str, source: str, sequence: int
-) -> None:
-    await connection.execute(
-        "INSERT INTO source_position (consumer, source, sequence) VALUES (%s, %s, %s)"
-        " ON CONFLICT (consumer, source) DO UPDATE SET sequence = excluded.sequence",
-        (consumer, source, sequence),
-    )
 
 
 def _runs(events: Sequence[Event]) -> list[list[Event]]:
@@ -326,6 +335,11 @@ def _runs(events: Sequence[Event]) -> list[list[Event]]:
     return runs
 
 
+_STORE: Final = """
+INSERT INTO source_position (consumer, source, sequence, event_sequence, event_id) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (consumer, source) DO UPDATE
+SET sequence = excluded.sequence, event_sequence = excluded.event_sequence, event_id = excluded.event_id
+"""
 _UNSETTLED: Final = """
 SELECT given.event, coalesce(a.updated_at > now() - %s::interval, false) AS waits
 FROM unnest(%s::text[]) AS given (event)
