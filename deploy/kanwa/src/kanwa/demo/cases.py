@@ -125,19 +125,23 @@ CASES: Final[tuple[Case, ...]] = (
 )
 
 
-def referral(case: Case, now: datetime) -> Tree:
-    """The transaction Bundle that refers the case: patient, diagnosis, baseline, laboratory values, request."""
+REFERRER: Final[Tree] = {"resourceType": "Practitioner", "name": [{"family": "Referrer", "given": ["Kim"]}]}
+
+
+def referral(case: Case, now: datetime, referrer: str | None = None) -> Tree:
+    """The transaction Bundle that refers the case: patient, diagnosis, baseline, laboratory values, request.
+
+    `referrer` is the reference of a Practitioner that exists; without one the Bundle brings its own.
+    """
     patient, condition, practitioner = (f"urn:uuid:{uuid4()}" for _ in range(3))
-    entries = [
-        _entry(patient, _patient(case)),
-        _entry(
-            practitioner, {"resourceType": "Practitioner", "name": [{"family": "Referrer", "given": ["Kim"]}]}
-        ),
-        _entry(condition, _condition(case, patient)),
-    ]
+    entries = [_entry(patient, _patient(case)), _entry(condition, _condition(case, patient))]
+    if referrer is None:
+        entries.append(_entry(practitioner, REFERRER))
     entries += [_entry(f"urn:uuid:{uuid4()}", tree) for tree in _observations(case, patient, now)]
     entries.append(
-        _entry(f"urn:uuid:{uuid4()}", _service_request(case, patient, practitioner, condition, now))
+        _entry(
+            f"urn:uuid:{uuid4()}", _service_request(case, patient, referrer or practitioner, condition, now)
+        )
     )
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 

@@ -38,10 +38,11 @@ class Progress:
 
 
 class Driver:
-    """Drives cases over a FHIR client whose base URL is `…/fhir/`."""
+    """Drives cases over a FHIR client whose base URL is `…/fhir/`; for `referrer` see `referral`."""
 
-    def __init__(self, client: httpx.AsyncClient):
+    def __init__(self, client: httpx.AsyncClient, referrer: str | None = None):
         self._client = client
+        self._referrer = referrer
 
     async def drive(self, case: Case, *, pause: Callable[[], Awaitable[None]] | None = None) -> Progress:
         """Take `case` through its steps, with a `pause` after each. Raises StepFailed."""
@@ -56,7 +57,7 @@ class Driver:
 
     async def refer(self, progress: Progress) -> None:
         """Post the referral."""
-        answer = await self._post("", referral(progress.case, datetime.now(UTC)), 200)
+        answer = await self._post("", referral(progress.case, datetime.now(UTC), self._referrer), 200)
         locations = [entry["response"]["location"] for entry in answer["entry"]]
         reference = {path.split("/")[-4]: "/".join(path.split("/")[-4:-2]) for path in locations}
         progress.service_request = reference["ServiceRequest"]

@@ -6,17 +6,25 @@ from typing import Final
 
 import httpx
 
-from kanwa.demo.cases import CASES, Case
-from kanwa.demo.drive import Driver, StepFailed
+from kanwa.demo.cases import CASES, REFERRER, Case
+from kanwa.demo.drive import JSON, Driver, StepFailed
+from kanwa_shared.fhir.json_text import dumps
 
 BETWEEN_CASES_SECONDS: Final = 1.5
 BETWEEN_STEPS_SECONDS: Final = 4.0
+REFERRER_ID: Final = "demo-referrer"
 
 
 async def show_cases(client: httpx.AsyncClient, tell: Callable[[str], None]) -> None:
-    """Drive every example case; a case that fails is told and does not stop the others."""
+    """Drive every example case; a case that fails is told and does not stop the others.
+
+    Raises httpx.HTTPError if the server does not take the one who refers them.
+    """
+    reference = f"Practitioner/{REFERRER_ID}"
+    answer = await client.put(reference, content=dumps({**REFERRER, "id": REFERRER_ID}), headers=JSON)
+    answer.raise_for_status()
     tell(f"{len(CASES)} example cases are on their way: watch the board.")
-    driver = Driver(client)
+    driver = Driver(client, reference)
 
     async def pause() -> None:
         await asyncio.sleep(BETWEEN_STEPS_SECONDS)

@@ -21,6 +21,7 @@ SHORT_NAMES: Final = {
 }
 #: Units as a page shows them.
 _UNITS: Final = {"10*3/uL": "×10³/µL", "10*9/L": "×10⁹/L", "mL/min/{1.73_m2}": "mL/min/1.73 m²"}  # noqa: RUF001  # as printed
+_UNSAID: Final = frozenset({"score", "INR", "#", "1"})
 
 
 def concept_words(concept: Tree | None) -> str:
@@ -39,11 +40,16 @@ def concept_words(concept: Tree | None) -> str:
     return said[0] if said else ""
 
 
+def unit_words(unit: str) -> str:
+    """A unit as a page shows it; empty where the number says it all. UCUM's `{words}` are shown without braces."""
+    plain = unit[1:-1] if unit.startswith("{") and unit.find("}") == len(unit) - 1 else unit
+    return "" if plain in _UNSAID else _UNITS.get(unit, plain)
+
+
 def quantity_words(quantity: Tree) -> str:
     """A Quantity in words, its decimals as they were written."""
     value = quantity.get("value")
-    unit = str(quantity.get("unit") or quantity.get("code") or "")
-    shown = "" if unit.strip("{}") in {"score", "INR", "#", "1"} else _UNITS.get(unit, unit)
+    shown = unit_words(str(quantity.get("unit") or quantity.get("code") or ""))
     number = "" if value is None else getattr(value, "literal", str(value))
     return f"{quantity.get('comparator', '')}{number} {shown}".strip()
 

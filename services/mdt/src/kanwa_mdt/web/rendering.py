@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kanwa_mdt.domain.case import ENDED, Case, OutcomeState, Stage
-from kanwa_mdt.domain.wording import moment
+from kanwa_mdt.domain.wording import moment, unit_words
 from kanwa_shared.clinical.catalogue import catalogue
 
 STAGE_WORDS: Final[Mapping[Stage, str]] = {
@@ -82,6 +82,7 @@ class Rendering:
             "day": self.day,
             "short": self.short,
             "iso": _iso,
+            "unit": unit_words,
             "outcome_tone": outcome_tone,
         }
         cast("dict[str, Any]", self._templates.filters).update(filters)
