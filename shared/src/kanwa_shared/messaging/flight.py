@@ -39,7 +39,7 @@ class RelaySettings:
     """
 
     poll_active_seconds: float = 0.02
-    poll_idle_seconds: float = 0.1
+    poll_idle_seconds: float = 0.04
     turn_seconds: float = 0.01
     window: int = 1000
     window_bytes: int = 32 * 1024 * 1024

@@ -1,7 +1,7 @@
 """What a service adds to the engine: rules on writes, effects of events, operations, periodic work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -47,14 +47,20 @@ class Context:
         `matches` says the same as `parameters` about a tree: what the change set writes is not searchable yet.
         Deleted resources are left out. `based_on` stands for the parameter `based-on`.
         """
-        found = {resource.id: resource for resource in await self.store.find(resource_type, **parameters)}
+        return self.as_left(resource_type, await self.store.find(resource_type, **parameters), matches)
+
+    def as_left(
+        self, resource_type: str, stored: Iterable[StoredResource], matches: Callable[[Tree], bool]
+    ) -> list[StoredResource]:
+        """Resources of a type that were found in the store, as this change set leaves what `matches`."""
+        found = {resource.id: resource for resource in stored}
         for write in self.changes.writes.values():
             if write.resource_type != resource_type:
                 continue
             found.pop(write.id, None)
-            stored = self.changes.stored(resource_type, write.id)
-            if stored is not None and write.tree is not None and matches(write.tree):
-                found[write.id] = stored
+            written = self.changes.stored(resource_type, write.id)
+            if written is not None and write.tree is not None and matches(write.tree):
+                found[write.id] = written
         return list(found.values())
 
 

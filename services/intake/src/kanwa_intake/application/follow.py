@@ -1,13 +1,17 @@
 """The coordination Task follows what scheduling and outcomes report, until the loop is closed."""
 
-from kanwa_intake.application.task_lookup import coordination_of
+from collections.abc import Mapping, Sequence
+
+from kanwa_intake.application.task_lookup import newest_coordination
 from kanwa_intake.domain.coordination import has_code
 from kanwa_intake.domain.progress import Facts, advance
+from kanwa_intake.store.loop_facts import naming
 from kanwa_shared.clinical import codes
 from kanwa_shared.fhir.bundle import instant
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.messaging.envelope import Event
 from kanwa_shared.rest.service import Context
+from kanwa_shared.store.stored import StoredResource
 
 
 async def follow_appointment_or_procedure(event: Event, context: Context) -> None:
@@ -44,10 +48,11 @@ async def follow_task(event: Event, context: Context) -> None:
 
 async def advance_referral(reference: str, context: Context) -> None:
     """Bring the coordination Task of `ServiceRequest/{id}`, and with its end the request, up to the facts."""
-    coordination = await coordination_of(reference, context)
+    stored = await naming(reference, context)
+    coordination = newest_coordination(reference, stored.get("Task", ()), context)
     if coordination is None:
         return
-    task = advance(coordination.tree, await _facts(reference, context), now=instant(context.now))
+    task = advance(coordination.tree, _facts(reference, stored, context), now=instant(context.now))
     if task is None:
         return
     context.changes.update(coordination, task)
@@ -65,18 +70,18 @@ async def _complete_request(reference: str, context: Context) -> None:
         context.changes.update(service_request, {**service_request.tree, "status": "completed"})
 
 
-async def _facts(reference: str, context: Context) -> Facts:
+def _facts(reference: str, stored: Mapping[str, Sequence[StoredResource]], context: Context) -> Facts:
     def based_on(tree: Tree) -> bool:
         return reference in _based_on(tree)
 
     def summarises(tree: Tree) -> bool:
         return _is_summary(tree) and reference in _related_requests(tree)
 
-    summary_type = f"{codes.DOCUMENT_TYPE}|referral-summary"
+    documents = [document for document in stored.get("DocumentReference", ()) if _is_summary(document.tree)]
     return Facts(
-        await context.find("Appointment", based_on, based_on=reference),
-        await context.find("Procedure", based_on, based_on=reference),
-        await context.find("DocumentReference", summarises, related=reference, type=summary_type),
+        context.as_left("Appointment", stored.get("Appointment", ()), based_on),
+        context.as_left("Procedure", stored.get("Procedure", ()), based_on),
+        context.as_left("DocumentReference", documents, summarises),
     )
 
 

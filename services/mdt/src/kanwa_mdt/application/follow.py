@@ -30,7 +30,7 @@ POLL_WITH_REDIS_SECONDS: Final = 2.0
 RECENT_ROWS: Final = 1024
 RECENT_CHARACTERS: Final = 32_000_000
 #: Several growths in so short a time wake the readers once; each waking costs every reader a write.
-GATHER_SECONDS: Final = 0.05
+GATHER_SECONDS: Final = 0.02
 _EVERYTHING: Final = Filter()
 
 
