@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kanwa_shared.messaging.broker import HeaderValue
-from kanwa_shared.messaging.topology import Binding, Topology, matches
+from kanwa_shared.messaging.topology import LOOKS_LIMIT, Binding, Topology, matches
 
 BINDINGS = [Binding("mdt", ("#",)), Binding("scheduling", ("intake.Task.*", "intake.Patient.*"), True)]
 
@@ -85,6 +85,14 @@ async def test_every_queue_is_a_durable_quorum_queue_that_gives_up_into_a_queue(
     assert retry["x-message-ttl"] == 30_000
     comes_back_to = (retry["x-dead-letter-exchange"], retry["x-dead-letter-routing-key"])
     assert ("kanwa.mdt", *comes_back_to) in recorder.bindings
+
+
+async def test_looks_at_dead_letters_do_not_use_up_what_rabbitmq_4_allows() -> None:
+    recorder = Recorder()
+    await Topology(BINDINGS).declare(recorder)
+    dead = recorder.queues["kanwa.mdt.dead"]
+    assert dead is not None
+    assert dead["x-delivery-limit"] == LOOKS_LIMIT
 
 
 async def test_a_consumer_is_bound_to_its_patterns_and_only_owners_to_hand_overs() -> None:

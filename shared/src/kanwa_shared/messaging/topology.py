@@ -29,6 +29,8 @@ AGAIN: Final = "again"
 DEAD: Final = "dead"
 #: Far above what restarts of a healthy worker can add up to.
 DELIVERY_LIMIT: Final = 50
+#: RabbitMQ 4 sets 20 where nothing is said, and takes each look at a dead letter for a delivery.
+LOOKS_LIMIT: Final = 1_000_000
 DEFAULT_DELAYS_SECONDS: Final = (1.0, 5.0, 30.0, 120.0)
 
 _QUORUM: Final[dict[str, HeaderValue]] = {"x-queue-type": "quorum"}
@@ -156,7 +158,7 @@ class Topology:
         queue, redelivery = self.queue(binding.consumer), self.redelivery(binding.consumer)
         dead = self.dead_queue(binding.consumer)
         # Bind first what others fall back on: a message that is given up must find its way.
-        await channel.declare_queue(dead, dict(_QUORUM))
+        await channel.declare_queue(dead, _QUORUM | {"x-delivery-limit": LOOKS_LIMIT})
         await channel.bind(dead, redelivery, DEAD)
         limits: dict[str, HeaderValue] = {
             "x-delivery-limit": DELIVERY_LIMIT,
