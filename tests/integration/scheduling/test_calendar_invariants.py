@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kanwa_scheduling.application import take_time
 from tests.support.scheduling import Scheduling, at, concept
 
 UNDER_WAY = {"pending", "booked", "checked-in", "arrived"}
@@ -69,6 +70,38 @@ async def test_many_clients_at_once_leave_a_true_calendar(hospital: Scheduling, 
     ]
     referrals = [p["basedOn"][0]["reference"] for p in open_procedures]
     assert len(referrals) == len(set(referrals))
+
+
+async def test_a_rival_that_comes_and_goes_during_a_booking_leaves_no_free_slot_over_it(
+    hospital: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for referral in ("n0", "n1"):
+        await hospital.referral(referral)
+    wanted = (await hospital.find("n0"))[0]
+    rival: dict[str, Any] = {}
+    schedules_of, rearrange = take_time.schedules_of, take_time._rearrange
+
+    async def rival_comes(*arguments: Any) -> Any:
+        if not rival:
+            rival["status"] = "on its way"
+            rival.update((await hospital.book((await hospital.find("n1"))[0])).json())
+        return await schedules_of(*arguments)
+
+    async def rival_goes(*arguments: Any) -> Any:
+        if rival["status"] == "booked":
+            rival["status"] = "cancelled"
+            await hospital.put({**rival, "cancelationReason": REASON})
+        return await rearrange(*arguments)
+
+    monkeypatch.setattr(take_time, "schedules_of", rival_comes)
+    monkeypatch.setattr(take_time, "_rearrange", rival_goes)
+    await hospital.book(wanted)
+    active = [a for a in await hospital.search("Appointment", _count="500") if a["status"] in UNDER_WAY]
+    assert len(active) == 1
+    slots = await hospital.search("Slot", _count="500")
+    for schedule in ("suite", "operator"):
+        theirs = [slot for slot in slots if slot["schedule"]["reference"] == f"Schedule/{schedule}"]
+        _slots_tell_the_truth(theirs, active)
 
 
 def span(resource: dict[str, Any]) -> tuple[datetime, datetime]:

@@ -29,12 +29,17 @@ async def take_time(
 ) -> list[str]:
     """Give an Appointment this time of these actors instead of what it had; ids of the Slots it keeps.
 
-    The commit fails if an actor is taken or a referral has another Appointment (see `explain_conflict`).
+    The commit fails if an actor is taken or a referral has another Appointment (see `explain_conflict`). Raises
+    VersionConflict for a Slot that another Appointment has taken since the caller looked.
     """
     take_actors(context.changes, appointment_id, actors.taken, interval, expires_at)
     claim_referrals(context.changes, appointment_id, referrals)
     schedules = await schedules_of(context, actors.known_as)
     offered = await slot_windows.overlapping(context.store.pool, [s.id for s in schedules], interval)
+    # The caller has seen none of these. A rival that lets the time go again before the commit breaks no constraint,
+    # and its Slot would be free over this Appointment.
+    if any(window.booked_for not in (None, appointment_id) for window in offered):
+        raise VersionConflict("a Slot of that time was taken meanwhile; try again")
     return await _rearrange(context, appointment_id, offered, interval, status)
 
 
