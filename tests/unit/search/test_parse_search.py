@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from kanwa_shared.errors import Invalid, NotSupported
 from kanwa_shared.fhir.search import parse_search, projected
+from kanwa_shared.fhir.search.conditions import AllOf, HasRange
 from kanwa_shared.fhir.search.definitions import parameters_of
+from kanwa_shared.fhir.search.parsing import MAX_JOINED_ARMS, MAX_PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,29 @@ def test_a_page_is_never_larger_than_the_maximum() -> None:
     assert parse_search("Task", [("_count", "999999")]).count == 1000
     assert parse_search("Task", [("_count", "80")], max_count=60).count == 60
     assert parse_search("Task", []).count == 50
+
+
+@pytest.mark.parametrize("prefix", ["ge", "ne", "gt", "le", "ap"])
+def test_a_search_grows_with_its_parameters_and_not_faster(prefix: str) -> None:
+    search = parse_search("Task", [("authored-on", f"{prefix}2026-03-{day:02}") for day in range(1, 11)])
+    assert isinstance(search.condition, AllOf)
+    tests = [
+        test for part in search.condition.conditions if isinstance(part, HasRange) for test in part.tests
+    ]
+    assert sum(len(test.arms) for test in tests) <= 10 * MAX_JOINED_ARMS
+
+
+def test_a_range_of_one_parameter_is_one_test() -> None:
+    search = parse_search("Task", [("authored-on", "ge2026-03-01"), ("authored-on", "lt2026-04-01")])
+    assert isinstance(search.condition, AllOf)
+    assert len(search.condition.conditions) == 1
+
+
+def test_a_search_of_very_many_parameters_is_refused() -> None:
+    params = [("status:not", "draft")] * MAX_PARAMETERS
+    parse_search("Task", params)
+    with pytest.raises(Invalid, match="at most 100 parameters, not 101"):
+        parse_search("Task", [*params, ("code", "fulfill")])
 
 
 NAMES = st.sampled_from(

@@ -27,6 +27,8 @@ from kanwa_shared.fhir.search.ranges import all_of
 
 DEFAULT_COUNT: Final = 50
 MAX_COUNT: Final = 1000
+MAX_PARAMETERS: Final = 100
+MAX_JOINED_ARMS: Final = 12
 _NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 
 ACCEPTED: Final = frozenset({"_format", "_pretty", "_totalMethod"})
@@ -70,6 +72,12 @@ def parse_search(
     """
     if not parameters_of(resource_type):
         raise NotSupported(f"{resource_type} is not a resource type that can be searched")
+    if len(params) > MAX_PARAMETERS:
+        raise Invalid(
+            f"a search has at most {MAX_PARAMETERS} parameters, not {len(params)}; "
+            "join values that are alternatives by commas",
+            code="too-costly",
+        )
     draft = _Draft(resource_type, max_count, min(default_count, max_count))
     reader = Reader(now or datetime.now(UTC), zone)
     refused: list[Issue] = []
@@ -135,9 +143,24 @@ def _merged(conditions: list[Condition]) -> list[Condition]:
         else:
             merged.append(condition)
     for held in ranges.values():
-        joined = all_of([condition.tests[0] for condition in held])
-        merged.append(HasRange(held[0].table, held[0].params, (joined,), single=True))
+        for together in _joinable(held):
+            joined = all_of([condition.tests[0] for condition in together])
+            merged.append(HasRange(held[0].table, held[0].params, (joined,), single=True))
     return merged
+
+
+def _joinable(held: list[HasRange]) -> list[list[HasRange]]:
+    """The tests in groups that have few arms when joined: `ne` has two, so that twenty of them have a million."""
+    groups: list[list[HasRange]] = []
+    arms = 1
+    for condition in held:
+        own = len(condition.tests[0].arms)
+        arms *= own
+        if not groups or arms > MAX_JOINED_ARMS:
+            groups.append([])
+            arms = own
+        groups[-1].append(condition)
+    return groups
 
 
 def _count(draft: _Draft, name: str, value: str) -> None:
