@@ -102,8 +102,11 @@ def parse_search(
 def _read(draft: _Draft, reader: Reader, name: str, value: str) -> None:
     if _NO_TEXT.search(name + value):
         raise Invalid(f"{_NO_TEXT.sub('?', name)}: NUL characters and lone surrogates are no text")
-    control = _CONTROLS.get(name.partition(":")[0])
+    code, _, modifier = name.partition(":")
+    control = _CONTROLS.get(code)
     if control is not None:
+        if modifier and code not in _READ_THEIR_MODIFIER:
+            raise NotSupported(f"{name}: {code} has no modifiers; write {code}={value}")
         control(draft, name, value)
         return
     if name in ACCEPTED:
@@ -235,3 +238,4 @@ _CONTROLS: Final[dict[str, _Control]] = {
     "_cursor": _cursor,
     "_contained": _contained,
 }
+_READ_THEIR_MODIFIER: Final = frozenset({"_sort", "_include", "_revinclude"})
