@@ -174,6 +174,14 @@ async def test_an_unknown_parameter_is_refused_unless_the_client_is_lenient(
     assert "colour" not in lenient.json()["link"][0]["url"]
 
 
+async def test_a_parameter_without_a_value_is_ignored_in_searches_alone(client: httpx.AsyncClient) -> None:
+    found = await client.get("Patient", params={"name": ""})
+    assert found.status_code == 200
+    assert found.json()["entry"][-1]["search"] == {"mode": "outcome"}
+    assert found.json()["link"][0]["url"] == f"{BASE}/Patient"
+    assert (await client.delete("Patient", params={"name": ""})).status_code == 400
+
+
 def a_transaction(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
 

@@ -78,6 +78,13 @@ def test_what_is_malformed_is_refused_even_if_lenient(name: str, value: str, sai
         assert said in refused.value.issues[0].diagnostics
 
 
+def test_a_parameter_without_a_value_is_ignored_in_words() -> None:
+    params = [("status", "active"), ("patient", ""), ("_count", ""), ("colour", "")]
+    search = parse_search("ServiceRequest", params, ignore_empty=True)
+    assert search.honoured == (("status", "active"),)
+    assert [issue.diagnostics.split()[1] for issue in search.ignored] == ["patient", "_count", "colour"]
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(NotSupported) as refused:
         parse_search("Task", [("colour", "red"), ("status", "requested"), ("size", "1")])

@@ -43,6 +43,7 @@ async def _search(request: Request, parameters: list[tuple[str, str]]) -> Respon
         resource_type,
         parameters,
         lenient=lenient,
+        ignore_empty=True,
         default_count=engine.settings.page_size_default,
         max_count=engine.settings.page_size_max,
     )

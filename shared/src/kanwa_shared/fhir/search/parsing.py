@@ -58,6 +58,7 @@ def parse_search(
     params: list[tuple[str, str]],
     *,
     lenient: bool = False,
+    ignore_empty: bool = False,
     default_count: int = DEFAULT_COUNT,
     max_count: int = MAX_COUNT,
     now: datetime | None = None,
@@ -69,6 +70,9 @@ def parse_search(
     NotSupported for parameters, modifiers and values of them that this server has not, all at once, unless
     `lenient`: then they are left out and listed in `Search.ignored`. Raises Invalid for malformed values, all
     at once too.
+
+    `ignore_empty`: a parameter without a value is left out and listed in `Search.ignored`, as R4 has it. The
+    condition of a write refuses it: what is left would match more than was meant.
     """
     if not parameters_of(resource_type):
         raise NotSupported(f"{resource_type} is not a resource type that can be searched")
@@ -83,6 +87,9 @@ def parse_search(
     refused: list[Issue] = []
     malformed: list[Issue] = []
     for name, value in params:
+        if value == "" and ignore_empty:
+            draft.ignored.append(_empty(name))
+            continue
         try:
             _read(draft, reader, name, value)
         except NotSupported as error:
@@ -93,7 +100,7 @@ def parse_search(
         raise Invalid([*malformed, *([] if lenient else refused)])
     if refused and not lenient:
         raise NotSupported(refused)
-    draft.ignored = [
+    draft.ignored += [
         Issue(issue.code, f"ignored: {issue.diagnostics}", severity="warning") for issue in refused
     ]
     return _finished(draft)
@@ -112,10 +119,15 @@ def _read(draft: _Draft, reader: Reader, name: str, value: str) -> None:
     if name in ACCEPTED:
         draft.honoured.append((name, value))
         return
-    if value == "":  # left out silently it would match everything, which a conditional write must never do
+    if value == "":
         raise Invalid(f"{name}: it has no value; leave the parameter out or give it one")
     draft.conditions.append(reader.condition(draft.resource_type, name, value))
     draft.honoured.append((name, value))
+
+
+def _empty(name: str) -> Issue:
+    text = f"ignored: {_NO_TEXT.sub('?', name)} has no value, so nothing was asked by it"
+    return Issue("informational", text, severity="warning")
 
 
 def _finished(draft: _Draft) -> Search:
