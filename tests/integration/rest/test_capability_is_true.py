@@ -135,6 +135,19 @@ async def test_every_interaction_that_is_declared_is_there_for_every_type(server
     assert ((await fhir.get("", params={"_id": "a"})).is_success) == ("search-system" in codes_of(rest))
 
 
+async def test_every_include_that_is_declared_is_served(server: FhirServer) -> None:
+    _, resources = await declared(server.fhir)
+    assert "ServiceRequest:requester" in resources["ServiceRequest"]["searchInclude"]
+    assert "Procedure:based-on" in resources["ServiceRequest"]["searchRevInclude"]
+    for name, described in resources.items():
+        for member, parameter in (("searchInclude", "_include"), ("searchRevInclude", "_revinclude")):
+            values = described.get(member, [])
+            for start in range(0, len(values), 90):
+                query = [(parameter, value) for value in values[start : start + 90]]
+                answer = await server.fhir.get(name, params=[*query, ("_count", "1")])
+                assert answer.status_code == 200, (name, answer.text)
+
+
 async def test_every_search_parameter_that_is_declared_is_served_and_no_other(server: FhirServer) -> None:
     fhir = server.fhir
     _, resources = await declared(fhir)

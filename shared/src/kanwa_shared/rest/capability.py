@@ -17,6 +17,7 @@ from kanwa_shared.errors import Unavailable
 from kanwa_shared.fhir.http import FHIR_JSON, JSON_PATCH, MERGE_PATCH
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.search import search_parameters
+from kanwa_shared.fhir.search.declared import includes_declared, reverse_includes_declared
 from kanwa_shared.fhir.validation import RESOURCE_TYPES
 from kanwa_shared.ownership import owner_of
 from kanwa_shared.profiles import profiles_of
@@ -87,9 +88,21 @@ def _resource(engine: Engine, resource_type: str) -> Tree:
             {"name": parameter.code, "definition": parameter.definition, "type": parameter.type}
             for parameter in search_parameters(resource_type)
         ],
+        **_includes(engine, resource_type),
     }
     described["operation"] = _operations(operations_on(resource_type, tuple(engine.definition.operations)))
     return {**described, **engine.definition.capabilities.get(resource_type, {})}
+
+
+def _includes(engine: Engine, resource_type: str) -> Tree:
+    """R4: a server that lists no `_include` does not support any."""
+    owned = (name for name in RESOURCE_TYPES if owner_of(name) == engine.definition.name)
+    held = engine.definition.replicates.union(owned)
+    declared: dict[str, tuple[str, ...]] = {
+        "searchInclude": includes_declared(resource_type, held),
+        "searchRevInclude": reverse_includes_declared(resource_type, held),
+    }
+    return {name: list(values) for name, values in declared.items() if values}
 
 
 def _operations(offered: Iterable[Operation | StandardOperation]) -> list[Tree]:
