@@ -163,6 +163,19 @@ async def test_a_search_reads_what_was_just_written(client: httpx.AsyncClient) -
     assert found["link"][0]["url"].startswith(BASE)
 
 
+async def test_a_posted_search_may_stand_in_the_url_alone(client: httpx.AsyncClient) -> None:
+    id = await a_patient(client, b'{"resourceType":"Patient","name":[{"family":"Aoki"}]}')
+    posted = await client.post("Patient/_search?family=aoki")
+    assert [entry["resource"]["id"] for entry in posted.json()["entry"]] == [id]
+    assert (await client.post("Patient/_search", content=b"{}", headers=JSON)).status_code == 415
+
+
+async def test_a_form_of_very_many_fields_is_refused(client: httpx.AsyncClient) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await client.post("Patient/_search", content=b"family=a&" * 100 + b"family=a", headers=form)
+    assert (answer.status_code, issue(answer)["code"]) == (400, "too-costly")
+
+
 async def test_an_unknown_parameter_is_refused_unless_the_client_is_lenient(
     client: httpx.AsyncClient,
 ) -> None:

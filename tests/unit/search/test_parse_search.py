@@ -134,7 +134,7 @@ def test_a_range_of_one_parameter_is_one_test() -> None:
 def test_a_search_of_very_many_parameters_is_refused() -> None:
     params = [("status:not", "draft")] * MAX_PARAMETERS
     parse_search("Task", params)
-    with pytest.raises(Invalid, match="at most 100 parameters, not 101"):
+    with pytest.raises(Invalid, match="at most 100 parameters"):
         parse_search("Task", [*params, ("code", "fulfill")])
 
 

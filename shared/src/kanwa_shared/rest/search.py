@@ -12,6 +12,7 @@ from kanwa_shared.fhir.http import UnsupportedMediaType, preferences
 from kanwa_shared.fhir.json_text import dumps
 from kanwa_shared.fhir.outcome import outcome_tree
 from kanwa_shared.fhir.search import Search, SearchPage, parse_search, projected
+from kanwa_shared.fhir.search.parsing import MAX_PARAMETERS, too_many_parameters
 from kanwa_shared.rest.responses import base_url_of, engine_of, fhir_response, negotiate
 from kanwa_shared.security.access import check_chains
 from kanwa_shared.security.caller import Caller
@@ -25,11 +26,18 @@ async def search(request: Request) -> Response:
 
 async def search_by_post(request: Request) -> Response:
     """The same with the parameters in a form; those in the URL count too."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip() != "application/x-www-form-urlencoded":
+    content_type, body = request.headers.get("content-type", ""), await request.body()
+    if body and content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("_search reads application/x-www-form-urlencoded")
-    fields = parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True)
-    return await _search(request, [*request.query_params.multi_items(), *fields])
+    return await _search(request, [*request.query_params.multi_items(), *_fields(body)])
+
+
+def _fields(form: bytes) -> list[tuple[str, str]]:
+    text = form.decode(errors="replace")
+    try:  # counted before they are read: a form may be as large as a resource
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise too_many_parameters() from None
 
 
 async def _search(request: Request, parameters: list[tuple[str, str]]) -> Response:

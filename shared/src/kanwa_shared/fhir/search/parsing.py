@@ -77,11 +77,7 @@ def parse_search(
     if not parameters_of(resource_type):
         raise NotSupported(f"{resource_type} is not a resource type that can be searched")
     if len(params) > MAX_PARAMETERS:
-        raise Invalid(
-            f"a search has at most {MAX_PARAMETERS} parameters, not {len(params)}; "
-            "join values that are alternatives by commas",
-            code="too-costly",
-        )
+        raise too_many_parameters()
     draft = _Draft(resource_type, max_count, min(default_count, max_count))
     reader = Reader(now or datetime.now(UTC), zone)
     refused: list[Issue] = []
@@ -104,6 +100,14 @@ def parse_search(
         Issue(issue.code, f"ignored: {issue.diagnostics}", severity="warning") for issue in refused
     ]
     return _finished(draft)
+
+
+def too_many_parameters() -> Invalid:
+    """What a search of more than `MAX_PARAMETERS` parameters is refused with."""
+    return Invalid(
+        f"a search has at most {MAX_PARAMETERS} parameters; join values that are alternatives by commas",
+        code="too-costly",
+    )
 
 
 def _read(draft: _Draft, reader: Reader, name: str, value: str) -> None:
