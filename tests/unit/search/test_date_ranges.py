@@ -59,6 +59,8 @@ def test_what_has_no_zone_tells_none(text: str) -> None:
         ("2026-03-05T14:00", "2026-03-05T14:00:00Z", "2026-03-05T14:01:00Z"),
         ("2026-03-05T14:00+09:00", "2026-03-05T05:00:00Z", "2026-03-05T05:01:00Z"),
         ("2026-03-05T14:00:07", "2026-03-05T14:00:07Z", "2026-03-05T14:00:08Z"),
+        ("2026-03-05T14:00:00", "2026-03-05T14:00:00Z", "2026-03-05T14:00:01Z"),
+        ("2026-03-05T14:30:45", "2026-03-05T14:30:45Z", "2026-03-05T14:30:46Z"),
         ("2026-03-05T14:00:07Z", "2026-03-05T14:00:07Z", "2026-03-05T14:00:08Z"),
         ("2026-03-05T14:00:07-03:30", "2026-03-05T17:30:07Z", "2026-03-05T17:30:08Z"),
         ("2026-03-05T14:00:07.5Z", "2026-03-05T14:00:07.5Z", "2026-03-05T14:00:07.6Z"),
@@ -99,6 +101,10 @@ def test_the_ends_of_the_calendar_are_kept() -> None:
     assert range_of("9999")[1] == LATEST
     assert range_of("9999-12-31T23:59:59-12:00")[1] == LATEST
     assert range_of("0001-01-01T00:00:00+09:00")[0] == EARLIEST
+
+
+def test_a_time_without_zone_lies_in_the_zone_of_the_hospital() -> None:
+    assert range_of("2026-03-05T14:00:00", ZoneInfo("Asia/Tokyo"))[0] == datetime(2026, 3, 5, 5, tzinfo=UTC)
 
 
 def test_a_date_without_zone_lies_in_the_zone_of_the_hospital() -> None:

@@ -24,7 +24,8 @@ _PATTERN: Final = re.compile(
 _DAY: Final = timedelta(days=1)
 _WIDTHS: Final = [timedelta(microseconds=10 ** (6 - digits)) for digits in range(7)]
 """How long a moment lasts, by the digits of its fraction of a second."""
-_ZONED: Final = ("Z", *(f":{minute}" for minute in ("00", "30", "45", "15")))
+_QUARTERS: Final = (":00", ":30", ":45", ":15")
+"""How an offset ends, and a time without one may too."""
 
 Range = tuple[datetime, datetime]
 """[low, high): the first moment of it, and the first moment after it; both in UTC."""
@@ -64,10 +65,11 @@ def _quick_range(text: str, zone: tzinfo) -> Range | None:
         if len(text) == 10:
             day = datetime.fromisoformat(text).replace(tzinfo=zone)
             return _utc(day), _utc(later(day, _DAY))
-        if text[10:11] != "T" or text[16:17] != ":" or not text.endswith(_ZONED):
+        zoned = text.endswith("Z") or (text[-6:-5] in ("+", "-") and text.endswith(_QUARTERS))
+        if text[10:11] != "T" or text[16:17] != ":" or not zoned:
             return None
         start = datetime.fromisoformat(text).astimezone(UTC)
-        digits = len(text.rstrip("Z").split("+")[0][20:].split("-")[0]) if text[19] == "." else 0
+        digits = len(text.rstrip("Z").split("+")[0][20:].split("-")[0]) if text[19:20] == "." else 0
         return start, start + _WIDTHS[min(digits, 6)]
     except (ValueError, OverflowError):
         return None
