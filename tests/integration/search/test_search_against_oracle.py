@@ -113,6 +113,7 @@ def _sort_value(tree: dict[str, Any], code: str, chosen: Callable[[list[str]], s
         ("code:text=transjugular", ["b"]),
         ("code:text=nothing,paracentesis", ["a"]),
         ("code:text=100%25 {} $", ["c"]),
+        ("code:text=x%09y", ["d"]),
         ("code:text=drainage&status=active", []),
         ("identifier:text=placer", ["b"]),
         ("requester.identifier:text=x", []),
@@ -137,6 +138,7 @@ async def test_codes_are_found_by_the_text_beside_them(
                 identifier=[{"value": "1", "type": {"text": "Placer number"}}],
             ),
             request("c", {"text": "100% {} $x"}),
+            request("d", {"text": " X  y"}),
         ],
     )
     if found is None:

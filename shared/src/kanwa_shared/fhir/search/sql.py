@@ -44,7 +44,8 @@ _OPERATORS: Final = {"<": sql.SQL("<"), "<=": sql.SQL("<="), ">": sql.SQL(">"), 
 _COLUMNS: Final = {"low": sql.SQL("x.low"), "high": sql.SQL("x.high")}
 
 _PLAIN: Final = sql.SQL(
-    "lower(normalize(regexp_replace(normalize(({})::text, NFKD), '[\u0300-\u036f]', '', 'g'), NFKC))"
+    "btrim(regexp_replace(lower(normalize(regexp_replace(normalize(({})::text, NFKD), '[\u0300-\u036f]', '', 'g'),"
+    " NFKC)), '\\s+', ' ', 'g'))"
 )
 
 
@@ -260,7 +261,7 @@ class Statement:
         )
 
     def _text(self, condition: HasText, resource: sql.Identifier) -> Composed:
-        """Both sides are compared without case, accents and forms of width by the same expression."""
+        """Both sides are compared without case, accents, forms of width and doubled spaces by the same expression."""
         values: list[Composed] = [
             sql.SQL("starts_with({}, {})").format(
                 _PLAIN.format(sql.SQL("t.text #>> '{}'")), _PLAIN.format(self.value(value))
