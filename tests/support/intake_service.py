@@ -39,11 +39,6 @@ class Intake(OneService):
                 if row.kind == "event":
                     await self.hear(row, times=times)
 
-    async def written_events(self) -> list[str]:
-        """Texts of the resources in its events that nobody has heard yet."""
-        return [row.body for row in await self.undelivered() if row.kind == "event" and row.body is not None]
-
-    @asynccontextmanager
     async def sending(
         self, clock: Callable[[], datetime] | None = None, **options: Any
     ) -> AsyncIterator[None]:

@@ -114,22 +114,13 @@ async def test_credentials_of_the_endpoint_are_sent_and_never_shown(
     assert "c2VjcmV0" not in everything.text
 
 
-async def test_credentials_in_a_query_of_r4_are_shown_to_nobody(
-    service: Intake, listening: Subscriber
-) -> None:
+async def test_a_query_of_r4_comes_back_as_it_was_sent(service: Intake, listening: Subscriber) -> None:
+    """Nothing is ever sent for it, so nothing of it is kanwa's to change."""
     topic_based = subscription(listening.url)
     channel = {**topic_based["channel"], "header": ["Authorization: Bearer c2VjcmV0", "c2VjcmV0"]}
     written = await service.write({**topic_based, "criteria": "Observation", "channel": channel}, 201)
-    reference = f"Subscription/{written['id']}"
-    assert written["channel"]["header"] == ["Authorization: ***", "***"]
-    assert await service.read(reference) == written
-    again = await service.write({**written, "reason": "another reason"}, 200)
-    assert again["channel"] == written["channel"]
-    for url in (reference, f"{reference}/_history", "Subscription", "_history"):
-        assert "c2VjcmV0" not in (await service.client.get(url)).text, url
-    events = await service.written_events()
-    assert events
-    assert not any("c2VjcmV0" in body for body in events)
+    assert written["channel"] == channel
+    assert await service.read(f"Subscription/{written['id']}") == written
 
 
 async def test_a_masked_value_that_is_not_known_is_refused_and_overwrites_nothing(

@@ -37,13 +37,11 @@ async def write_subscription(request: WriteRequest, context: Context) -> None:
     """WriteRule of Subscription: set up, change, stop or remove its channel.
 
     The stored text differs from what came in two members: `status` is what kanwa makes of it, and header values
-    are masked; those of an R4 query, which is not acted on, are kept nowhere. Raises SubscriptionRefused for what
+    are masked. That of an R4 query, which is not acted on, is stored as it came. Raises SubscriptionRefused for what
     kanwa can't do, InsufficientScope where the caller may not read what it wants to be told.
     """
     if request.tree is None or not is_topic_based(request.tree):
         remove_channel(context.changes, request.id)
-        if request.tree is not None:
-            _show(request, masked(request.tree), context)
         return
     stored = await channel_of(context.store.pool, request.id)
     channel = _with_stored_headers(read_channel(request.tree), stored)
