@@ -39,6 +39,7 @@ class Intake(OneService):
                 if row.kind == "event":
                     await self.hear(row, times=times)
 
+    @asynccontextmanager
     async def sending(
         self, clock: Callable[[], datetime] | None = None, **options: Any
     ) -> AsyncIterator[None]:
