@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kanwa_shared.fhir.validation import official_search_parameters
 from kanwa_shared.fhir.validation.resource_types import R4_RESOURCE_TYPES, RESOURCE_TYPES
 from kanwa_shared.rest.openapi import affects_state, levels_of
 from tests.mutations.cases import seeds
@@ -133,6 +134,19 @@ async def test_every_interaction_that_is_declared_is_there_for_every_type(server
         assert (await fhir.post("", json={"resourceType": "Bundle", "type": kind})).status_code == 200
     assert ((await fhir.get("_history")).status_code == 200) == ("history-system" in codes_of(rest))
     assert ((await fhir.get("", params={"_id": "a"})).is_success) == ("search-system" in codes_of(rest))
+
+
+async def test_a_definition_is_named_where_r4_has_it(server: FhirServer) -> None:
+    _, resources = await declared(server.fhir)
+    own: set[str] = set()
+    for name, described in resources.items():
+        for parameter in described["searchParam"]:
+            definition = parameter.get("definition")
+            if definition is None:
+                own.add(f"{name}.{parameter['name']}")
+            else:
+                assert official_search_parameters.find(definition) is not None, definition
+    assert own == {"DetectedIssue.status", "DeviceDefinition.classification", "ServiceRequest.order-detail"}
 
 
 async def test_every_include_that_is_declared_is_served(server: FhirServer) -> None:

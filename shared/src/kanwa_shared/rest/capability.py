@@ -18,7 +18,8 @@ from kanwa_shared.fhir.http import FHIR_JSON, JSON_PATCH, MERGE_PATCH
 from kanwa_shared.fhir.json_types import Tree
 from kanwa_shared.fhir.search import search_parameters
 from kanwa_shared.fhir.search.declared import includes_declared, reverse_includes_declared
-from kanwa_shared.fhir.validation import RESOURCE_TYPES
+from kanwa_shared.fhir.search.definitions import SearchParameter
+from kanwa_shared.fhir.validation import RESOURCE_TYPES, official_search_parameters
 from kanwa_shared.ownership import owner_of
 from kanwa_shared.profiles import profiles_of
 from kanwa_shared.rest.engine import Engine
@@ -84,14 +85,18 @@ def _resource(engine: Engine, resource_type: str) -> Tree:
         "conditionalRead": "full-support",
         "conditionalUpdate": True,
         "conditionalDelete": "single",
-        "searchParam": [
-            {"name": parameter.code, "definition": parameter.definition, "type": parameter.type}
-            for parameter in search_parameters(resource_type)
-        ],
+        "searchParam": [_search_parameter(parameter) for parameter in search_parameters(resource_type)],
         **_includes(engine, resource_type),
     }
     described["operation"] = _operations(operations_on(resource_type, tuple(engine.definition.operations)))
     return {**described, **engine.definition.capabilities.get(resource_type, {})}
+
+
+def _search_parameter(parameter: SearchParameter) -> Tree:
+    """A few parameters are not R4's: nothing stands at the URL that their definition would have."""
+    official = official_search_parameters.find(parameter.definition) is not None
+    definition = {"definition": parameter.definition} if official else {}
+    return {"name": parameter.code, **definition, "type": parameter.type}
 
 
 def _includes(engine: Engine, resource_type: str) -> Tree:

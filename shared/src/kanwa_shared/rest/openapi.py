@@ -286,7 +286,7 @@ def _parameters_of(resources: list[Tree]) -> Tree:
         f"{described['type']}.{parameter['name']}": {
             "name": parameter["name"],
             "in": "query",
-            "description": f"{parameter['type']}, {parameter['definition']}",
+            "description": ", ".join(parameter[name] for name in ("type", "definition") if name in parameter),
             "schema": _SEARCHED_TEXT,
         }
         for described in resources
