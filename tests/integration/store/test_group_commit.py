@@ -11,7 +11,7 @@ import pytest
 
 from kanwa_shared.errors import DomainError, NotFound, VersionConflict
 from kanwa_shared.store.changes import ChangeSet
-from kanwa_shared.store.commit import CommitUncertain
+from kanwa_shared.store.commit import CommitUncertain, commit
 from kanwa_shared.store.group_commit import TOGETHER_MOST, may_go_together
 from kanwa_shared.store.pool import open_pool
 from kanwa_shared.store.resources import ResourceStore
@@ -164,10 +164,20 @@ def test_only_sets_that_create_and_read_nothing_go_together() -> None:
     stating.statement("SELECT 1")
     assert not any(map(may_go_together, (updating, receiving, stating)))
     assert may_go_together(creation("a", "b"))
-    assert may_go_together(creation("a", chosen=True))
-    assert not may_go_together(creation("a", "b", chosen=True)), (
-        "their order among those of others is not known"
+    assert not may_go_together(creation("a", chosen=True)), "it may wait for another commit"
+
+
+async def test_a_creation_that_waits_for_another_commit_holds_up_nobody(store: ResourceStore) -> None:
+    waits = psycopg.sql.SQL(
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%commit_changes%'"
     )
+    async with store.pool.connection() as other, other.transaction(force_rollback=True):
+        await commit(other, creation("taken", chosen=True))
+        waiting = asyncio.create_task(store.commit(creation("taken", chosen=True)))
+        await until(lambda: rows(store, waits), what="a commit that waits for the other")
+        await asyncio.gather(*(store.commit(creation(f"p{number}")) for number in range(20)))
+        assert not waiting.done()
+    await waiting
 
 
 async def test_a_set_that_writes_one_id_twice_is_refused_before_it_is_sent(store: ResourceStore) -> None:

@@ -60,7 +60,7 @@ class ChangeSet:
 
     `now` is aware UTC and becomes `meta.lastUpdated` (milliseconds). `actor` is the caller's client id.
     A resource that is written twice in one change set gets one version, the last text.
-    `chosen` lists the new resources whose ids are a client's.
+    `chosen` says that the id of a new resource is a client's.
     """
 
     now: datetime
@@ -74,7 +74,7 @@ class ChangeSet:
     statements: list[Statement] = field(default_factory=list[Statement])
     received: tuple[str, str] | None = None
     absent: list[Search] = field(default_factory=list[Search])
-    chosen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    chosen: bool = False
 
     def __post_init__(self) -> None:
         """Cut `now` to the precision that `meta.lastUpdated` shows."""
@@ -110,8 +110,7 @@ class ChangeSet:
         if (resource_type, new_id) in self.writes:
             raise DomainError(f"{resource_type}/{new_id} is written twice", code="invalid")
         self._put("create", resource_type, new_id, 1, tree, body)
-        if chosen:
-            self.chosen.append((resource_type, new_id))
+        self.chosen |= chosen
         return new_id
 
     def update(self, current: StoredResource, tree: Tree, *, body: bytes | None = None) -> None:

@@ -3,8 +3,8 @@
 Each alone would be a transaction of its own; several in one cost PostgreSQL a third less CPU and one flush to disk. A
 commit never waits for others to come: it goes at once unless as many as `IN_FLIGHT` are under way.
 
-An id that a client chose may be in another commit that is under way, and one of the two waits for the other. A batch
-takes such ids in their order, as every other commit does, so that none waits for one that waits for it.
+An id that a client chose may be in another commit that is under way, and one of the two waits for the other. A set with
+such an id commits alone: it would make everybody in its batch, and who comes after it, wait too.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ COMMIT_TOGETHER: Final[LiteralString] = (
     "SELECT commit_changes(one.changes) FROM jsonb_array_elements(%s::jsonb) AS one (changes)"
 )
 
-IN_FLIGHT: Final = 2
-"""Transactions at a time: the next batch gathers while PostgreSQL works on these."""
+IN_FLIGHT: Final = 1
+"""Transactions at a time: the next batch gathers while PostgreSQL works on this one. With two the batches are half as
+long, and a referral costs PostgreSQL more."""
 
 TOGETHER_MOST: Final = 16
 TOGETHER_CHARACTERS: Final = 500_000
@@ -33,21 +34,15 @@ TOGETHER_CHARACTERS: Final = 500_000
 
 
 def may_go_together(changes: ChangeSet) -> bool:
-    """Whether the set only creates, reads nothing, and has at most one id that another commit may be creating.
-
-    Two such ids would have other sets' ids between them, and a batch takes one set after the other.
-    """
-    return (
-        not (changes.received or changes.statements or changes.absent)
-        and len(changes.chosen) <= 1
-        and all(write.version == 1 and not write.replica for write in changes.writes.values())
+    """Whether the set only creates, reads nothing, and has no id that another commit may be creating."""
+    return not (changes.received or changes.statements or changes.absent or changes.chosen) and all(
+        write.version == 1 and not write.replica for write in changes.writes.values()
     )
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     argument: str
-    chosen: tuple[str, str] | None
     done: asyncio.Future[None]
 
 
@@ -60,15 +55,13 @@ class GroupCommit:
         self._in_flight = 0
         self._flights: set[asyncio.Task[None]] = set()
 
-    async def commit(self, argument: str, chosen: tuple[str, str] | None = None) -> None:
+    async def commit(self, argument: str) -> None:
         """Commit one encoded change set, alone or with others; return when it is on disk.
-
-        `chosen` is the type and id of the one resource in it whose id is a client's.
 
         Each stands or falls by itself: a refusal is raised to the one whose set was refused. Raises what
         `kanwa_shared.store.commit.commit` raises.
         """
-        mine = _Waiting(argument, chosen, asyncio.get_running_loop().create_future())
+        mine = _Waiting(argument, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
         if self._in_flight < IN_FLIGHT:
             self._in_flight += 1
@@ -98,7 +91,7 @@ class GroupCommit:
         while self._waiting and len(batch) < TOGETHER_MOST and length < TOGETHER_CHARACTERS:
             batch.append(self._waiting.popleft())
             length += len(batch[-1].argument)
-        return sorted(batch, key=lambda one: one.chosen or ("", ""))
+        return batch
 
 
 async def _commit_batch(connection: AsyncConnection[TupleRow], batch: list[_Waiting]) -> None:

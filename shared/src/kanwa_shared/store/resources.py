@@ -136,8 +136,7 @@ class ResourceStore:
         if changes.empty:
             return
         if may_go_together(changes):
-            chosen = next(iter(changes.chosen), None)
-            await self._group.commit(encode(changes, base_url=self._base_url), chosen)
+            await self._group.commit(encode(changes, base_url=self._base_url))
             return
         async with self._pool.connection() as connection:
             await commit(connection, changes, base_url=self._base_url)
