@@ -3,7 +3,7 @@
 
 SET LOCAL lock_timeout = '5s';
 
--- Everything up to `sequence` was received, is waiting, was given up, or was not meant for the consumer.
+-- Everything up to `sequence` was received, was given up, or was not meant for the consumer.
 CREATE TABLE source_position (
     consumer text   NOT NULL,
     source   text   NOT NULL,
