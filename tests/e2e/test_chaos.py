@@ -10,7 +10,7 @@ from tests.chaos.report import report
 from tests.chaos.rig import rig, run
 from tests.chaos.schedule import WEIGHTS
 
-SECONDS = 30.0
+SECONDS = 60.0
 #: A pause is longer than two heartbeats of the broker's.
 PACE = Pace(pause=(7.0, 8.0), away=(3.0, 5.0))
 #: What needs a cluster, or a library that is not everywhere, is left to `make chaos`.
