@@ -1,18 +1,14 @@
 """A change that was made of an older version of a resource, as a change of the one that is current. Pure."""
 
-from typing import Final
-
 from kanwa_shared.fhir.json_text import dumps
 from kanwa_shared.fhir.json_types import Tree
-
-#: What the owner gives, and the time that a Task carries of its last change: no two versions agree on it.
-_NOT_COMPARED: Final = frozenset({"id", "meta", "lastModified"})
+from kanwa_shared.store.stored import NOT_SAID
 
 
 def rebased(current: Tree, base: Tree, wanted: Tree) -> Tree | None:
     """`current` with the elements that `wanted` changed of `base`; None if somebody else has changed one of them."""
     changed = [
-        name for name in sorted(base.keys() | wanted.keys()) if name not in _NOT_COMPARED
+        name for name in sorted(base.keys() | wanted.keys()) if name not in NOT_SAID
         and _text(base, name) != _text(wanted, name)
     ]  # fmt: skip
     if any(_text(current, name) not in (_text(base, name), _text(wanted, name)) for name in changed):

@@ -7,8 +7,8 @@ from typing import Final, cast
 from kanwa_shared.fhir.json_text import dumps, parse
 from kanwa_shared.fhir.json_types import Tree
 
-#: What the server gives, and the time that a Task carries of its last change.
-_NOT_SAID: Final = frozenset({"id", "lastModified", "meta"})
+#: What the server gives, and the time that a Task carries of its last change: no two versions agree on it.
+NOT_SAID: Final = frozenset({"id", "lastModified", "meta"})
 _GIVEN_IN_META: Final = frozenset({"versionId", "lastUpdated"})
 
 
@@ -47,7 +47,7 @@ class StoredResource:
 
 def _said(tree: Tree) -> bytes:
     """The text of what a resource says; as text, for 1.5 and 1.50 are equal numbers."""
-    said = {name: value for name, value in tree.items() if name not in _NOT_SAID}
+    said = {name: value for name, value in tree.items() if name not in NOT_SAID}
     meta = cast("Tree", tree.get("meta", {}))
     kept = {name: meta[name] for name in sorted(meta.keys() - _GIVEN_IN_META)}
     return dumps({**said, **({"meta": kept} if kept else {})})
